@@ -1,0 +1,58 @@
+# Everything a user or contributor runs. Plain `make` says what there is.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+ARGS ?=
+INSTALLED := $(VENV)/.installed
+FOR_TESTS := $(VENV)/.installed-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test check lint docs bench clean
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## Create .venv with tierproxy and its demo
+
+run: $(INSTALLED) ## Start the proxy with an embedded S3 server and play mails through it (ARGS=--once to stop after that)
+	@$(BIN)/tierproxy demo $(ARGS)
+
+test: $(FOR_TESTS) ## Install what the tests need and run them (ARGS=tests/config to run some)
+	@tests/install-debian-packages.sh
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: lint test ## What a contributor runs before a commit: format, lint, types, layers, tests (which hold the docs)
+
+lint: $(FOR_TESTS) ## Format, lint, types and layers alone
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+docs: $(FOR_TESTS) ## Write the generated documentation and config/tierproxy.toml again
+	@env -i $(BIN)/tierproxy config describe --example > config/tierproxy.toml
+	@env -i $(BIN)/tierproxy config describe --markdown > docs/configuration.md
+	@$(BIN)/python -c 'from tierproxy.s3api.compatibility import compatibility_page; print(compatibility_page(), end="")' \
+	  > docs/s3-compatibility.md
+
+bench: $(FOR_TESTS) ## Measure the store (ARGS for loadtests/bench_store.py)
+	@$(BIN)/python loadtests/bench_store.py $(ARGS)
+
+clean: ## Remove .venv and caches; ./var (the demo's data) stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info
+
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "tierproxy needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	  || { echo "this Python cannot make virtual environments. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(INSTALLED): pyproject.toml | $(BIN)/pip
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo]'
+	@touch $@
+
+$(FOR_TESTS): pyproject.toml | $(BIN)/pip
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(INSTALLED)

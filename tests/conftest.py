@@ -1,0 +1,26 @@
+"""Runs ``async def`` tests, and checks after every test that nothing was left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from typing import Any
+
+import pytest
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a coroutine test to its end on a fresh loop; tasks it leaves are an error."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    arguments = {name: pyfuncitem.funcargs[name] for name in names}
+    asyncio.run(_alone(pyfuncitem.obj, arguments))
+    return True
+
+
+async def _alone(test: Any, arguments: dict[str, Any]) -> None:
+    await test(**arguments)
+    left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    assert not left, f"tasks left behind: {left}"

@@ -1,0 +1,1 @@
+"""tierproxy: mail in S3, hot mail on local disk."""

@@ -1,0 +1,226 @@
+"""Wrappers of an alt tier, each with one concern: ``Limited(Counted(S3Alt(...)), 64)``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from typing import TypeVar
+
+from tierproxy.errors import TierproxyError
+from tierproxy.model import AltObject, ByteRange, Headers, ListPage, ListRequest, ObjectName
+from tierproxy.ports import AltBody, AltTier, Source
+
+T = TypeVar("T")
+
+
+class LimitedBody:
+    """A body that keeps its place in the queue until it is read to the end, has failed, or is closed."""
+
+    def __init__(self, body: AltBody, release: Callable[[], None]) -> None:
+        self._body = body
+        self._release: Callable[[], None] | None = release
+
+    @property
+    def meta(self) -> AltObject:
+        return self._body.meta
+
+    @property
+    def range(self) -> ByteRange:
+        return self._body.range
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._body.chunks():
+                yield chunk
+        finally:
+            self._let_go()
+
+    async def close(self) -> None:
+        try:
+            await self._body.close()
+        finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        release, self._release = self._release, None
+        if release is not None:
+            release()
+
+
+class Limited:
+    """At most ``concurrency`` requests at once; more wait, first come first served. A body counts until it is closed.
+
+    A stream (``put_stream``) is a request as long as its sender takes.
+    """
+
+    def __init__(self, alt: AltTier, concurrency: int) -> None:
+        self._alt = alt
+        self._room = asyncio.Semaphore(concurrency)
+        self._concurrency = concurrency
+        self.running = 0
+
+    def __repr__(self) -> str:
+        return f"<Limited {self.running} of {self._concurrency} {self._alt!r}>"
+
+    async def get(self, name: ObjectName, range: ByteRange | None = None, *, etag: str | None = None) -> AltBody:
+        await self._enter()
+        try:
+            return LimitedBody(await self._alt.get(name, range, etag=etag), self._leave)
+        except BaseException:
+            self._leave()
+            raise
+
+    async def head(self, name: ObjectName) -> AltObject:
+        return await self._within(lambda: self._alt.head(name))
+
+    async def put(
+        self, name: ObjectName, source: Source, headers: Headers, *, md5: str, etag: str | None = None,
+        parts: tuple[int, ...] = (), create: bool = False, match: str | None = None,
+    ) -> str:  # fmt: skip
+        return await self._within(
+            lambda: self._alt.put(name, source, headers, md5=md5, etag=etag, parts=parts, create=create, match=match)
+        )
+
+    async def put_stream(self, name: ObjectName, chunks: AsyncIterator[bytes], headers: Headers) -> str:
+        return await self._within(lambda: self._alt.put_stream(name, chunks, headers))
+
+    async def delete(self, name: ObjectName) -> None:
+        await self._within(lambda: self._alt.delete(name))
+
+    async def copy(
+        self, source: ObjectName, target: ObjectName, headers: Headers | None, *, etag: str | None = None,
+        match: str | None = None,
+    ) -> str:  # fmt: skip
+        return await self._within(lambda: self._alt.copy(source, target, headers, etag=etag, match=match))
+
+    async def page(self, request: ListRequest) -> ListPage:
+        return await self._within(lambda: self._alt.page(request))
+
+    async def walk(self, bucket: str) -> AsyncIterator[list[AltObject]]:
+        """Waits for its turn before each batch."""
+        async with aclosing(self._alt.walk(bucket)) as batches:  # type: ignore[type-var]
+            while (batch := await self._within(lambda: anext(batches, None))) is not None:
+                yield batch
+
+    async def close(self) -> None:
+        await self._alt.close()
+
+    async def _within(self, call: Callable[[], Awaitable[T]]) -> T:
+        await self._enter()
+        try:
+            return await call()
+        finally:
+            self._leave()
+
+    async def _enter(self) -> None:
+        await self._room.acquire()
+        self.running += 1
+
+    def _leave(self) -> None:
+        self.running -= 1
+        self._room.release()
+
+
+class CountedBody:
+    """A body whose failures are counted under ``body`` and whose bytes add up."""
+
+    def __init__(self, body: AltBody, counts: Counted) -> None:
+        self._body = body
+        self._counts = counts
+
+    @property
+    def meta(self) -> AltObject:
+        return self._body.meta
+
+    @property
+    def range(self) -> ByteRange:
+        return self._body.range
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._body.chunks():
+                self._counts.bytes_read += len(chunk)
+                yield chunk
+        except TierproxyError as error:
+            self._counts.requests["body", type(error).__name__] += 1
+            raise
+
+    async def close(self) -> None:
+        await self._body.close()
+
+
+class Counted:
+    """Counts operations by class (get, head, put, delete, copy, list) and outcome ("ok" or the error's class name).
+
+    ``requests[class, outcome]``; bodies that break are ("body", error). One operation may be several HTTP requests.
+    """
+
+    def __init__(self, alt: AltTier) -> None:
+        self._alt = alt
+        self.requests: Counter[tuple[str, str]] = Counter()
+        self.bytes_read = 0
+        self.bytes_written = 0
+
+    def __repr__(self) -> str:
+        return f"<Counted {sum(self.requests.values())} {self._alt!r}>"
+
+    def total(self, kind: str) -> int:
+        """Operations of one class, whatever came of them."""
+        return sum(count for (found, _), count in self.requests.items() if found == kind)
+
+    async def get(self, name: ObjectName, range: ByteRange | None = None, *, etag: str | None = None) -> AltBody:
+        return CountedBody(await self._count("get", self._alt.get(name, range, etag=etag)), self)
+
+    async def head(self, name: ObjectName) -> AltObject:
+        return await self._count("head", self._alt.head(name))
+
+    async def put(
+        self, name: ObjectName, source: Source, headers: Headers, *, md5: str, etag: str | None = None,
+        parts: tuple[int, ...] = (), create: bool = False, match: str | None = None,
+    ) -> str:  # fmt: skip
+        call = self._alt.put(name, source, headers, md5=md5, etag=etag, parts=parts, create=create, match=match)
+        alt_etag = await self._count("put", call)
+        self.bytes_written += source.size
+        return alt_etag
+
+    async def put_stream(self, name: ObjectName, chunks: AsyncIterator[bytes], headers: Headers) -> str:
+        return await self._count("put", self._alt.put_stream(name, self._passing(chunks), headers))
+
+    async def delete(self, name: ObjectName) -> None:
+        await self._count("delete", self._alt.delete(name))
+
+    async def copy(
+        self, source: ObjectName, target: ObjectName, headers: Headers | None, *, etag: str | None = None,
+        match: str | None = None,
+    ) -> str:  # fmt: skip
+        return await self._count("copy", self._alt.copy(source, target, headers, etag=etag, match=match))
+
+    async def page(self, request: ListRequest) -> ListPage:
+        return await self._count("list", self._alt.page(request))
+
+    async def walk(self, bucket: str) -> AsyncIterator[list[AltObject]]:
+        async with aclosing(self._alt.walk(bucket)) as batches:  # type: ignore[type-var]
+            while (batch := await self._count("list", anext(batches, None))) is not None:
+                yield batch
+
+    async def close(self) -> None:
+        await self._alt.close()
+
+    async def _passing(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for chunk in chunks:
+            self.bytes_written += len(chunk)
+            yield chunk
+
+    async def _count(self, kind: str, call: Awaitable[T]) -> T:
+        outcome = "cancelled"
+        try:
+            result = await call
+            outcome = "ok"
+            return result
+        except Exception as error:
+            outcome = type(error).__name__
+            raise
+        finally:
+            self.requests[kind, outcome] += 1

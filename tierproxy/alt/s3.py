@@ -1,0 +1,377 @@
+"""The alt tier: S3 through obstore, with what obstore lacks through boto3 (``tierproxy.ports.AltTier``).
+
+obstore does the daily work (get, head, put of one request, delete): 0.4 ms of CPU each, off the GIL. boto3 in threads
+does copies, listings, multipart uploads and the keys obstore cannot name (``tierproxy.alt.keys``). Every operation ends
+within ``retry_timeout + request_timeout + connect_timeout`` seconds (multipart: every request of it), with an error of
+``tierproxy.errors`` (``tierproxy.alt.answers``). Changes are tried again here and not inside obstore, because an error
+may only be called "unavailable" when no try was sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import obstore
+
+from tierproxy.alt import listing
+from tierproxy.alt.answers import FOREIGN, answer_of, error_of
+from tierproxy.alt.body import S3Body
+from tierproxy.alt.client import boto_session, s3_client
+from tierproxy.alt.keys import is_plain, may_be_merged
+from tierproxy.alt.mapping import BucketMap
+from tierproxy.alt.metadata import SYSTEM, Facts, Stored, from_alt, to_alt
+from tierproxy.alt.multipart import MOST_PARTS, Multipart
+from tierproxy.alt.odd import COPY_LIMIT, COPY_PART, BotoObjects, system_of, unquoted
+from tierproxy.alt.stores import Stores
+from tierproxy.clock import SystemClock
+from tierproxy.config.sections import AltSection
+from tierproxy.errors import (
+    AltCorrupt,
+    AltError,
+    AltMissing,
+    AltPrecondition,
+    AltRefused,
+    AltUnavailable,
+    AltUncertain,
+    RangeUnsatisfiable,
+)
+from tierproxy.model import AltObject, ByteRange, Headers, ListPage, ListRequest, ObjectName
+from tierproxy.ports import AltBody, Clock, Offload, Source
+
+if TYPE_CHECKING:
+    import boto3
+
+T = TypeVar("T")
+MD5 = re.compile(r"[0-9a-f]{32}")
+PIECE = 256 * 1024  #: bytes; obstore gathers at least this much before it hands a piece over
+LARGE = 2**20  #: a larger body is read into memory whole only when few others are
+LARGE_AT_ONCE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """An object in alt. ``plain``: obstore can name it."""
+
+    name: ObjectName
+    bucket: str
+    key: str
+    plain: bool
+
+
+class S3Alt:
+    """AltTier on S3. ``offload`` runs boto3 (at least four threads). Raises ConfigError for impossible options.
+
+    Making one reads files and may ask the instance's metadata service for credentials: not on the loop.
+    """
+
+    def __init__(
+        self, section: AltSection, buckets: BucketMap, offload: Offload, *, clock: Clock | None = None,
+        session: boto3.Session | None = None,
+    ) -> None:  # fmt: skip
+        session = session or boto_session(section)
+        self._section = section
+        self._buckets = buckets
+        self._clock = clock or SystemClock()
+        self._stores = Stores(section, session)
+        self._client = s3_client(section, session)
+        self._time_limit = float(section.retry_timeout + section.request_timeout + section.connect_timeout)
+        self._objects = BotoObjects(self._client, offload, section)
+        self._multipart = Multipart(self._objects, tries=section.max_retries + 1, time_limit=self._time_limit)
+        self._large = asyncio.Semaphore(LARGE_AT_ONCE)
+        self._etags_are_md5 = section.server_side_encryption != "aws:kms"
+
+    def __repr__(self) -> str:
+        return f"<S3Alt {self._section.endpoint or 'AWS ' + self._section.region} {self._buckets}>"
+
+    # ------------------------------------------------------------ reads
+
+    async def get(self, name: ObjectName, range: ByteRange | None = None, *, etag: str | None = None) -> AltBody:
+        where = await self._where(name)
+        try:
+            body = await self._read(where, self._get(where, range, etag))
+        except AltRefused as error:
+            if range is None or not _is_beyond_the_end(error):
+                raise
+            raise RangeUnsatisfiable((await self.head(name)).size) from error
+        wanted = range or ByteRange(0, body.meta.size)
+        if body.range != ByteRange(wanted.start, min(wanted.stop, body.meta.size)):
+            await body.close()
+            raise AltCorrupt(f"{name}: alt answered {body.range} of {body.meta.size} bytes to {wanted}")
+        return body
+
+    async def head(self, name: ObjectName) -> AltObject:
+        """A 404 to HEAD has no body, so a missing bucket looks like a missing key: then GET is asked, which tells."""
+        where = await self._where(name)
+        try:
+            return await self._read(where, self._head(where))
+        except AltUnavailable as error:
+            if not _is_bare_404(error):
+                raise
+        body = await self._read(where, self._get(where, None, None))
+        await body.close()
+        return body.meta
+
+    async def page(self, request: ListRequest) -> ListPage:
+        place = self._buckets.place(request.bucket)
+        return await listing.page(self._objects, place, request, lambda call: self._read(request.bucket, call))
+
+    async def walk(self, bucket: str) -> AsyncIterator[list[AltObject]]:
+        place = self._buckets.place(bucket)
+        async for batch in listing.walk(self._objects, place, bucket, lambda call: self._read(bucket, call)):
+            yield batch
+
+    # ------------------------------------------------------------ changes
+
+    async def put(
+        self, name: ObjectName, source: Source, headers: Headers, *, md5: str, etag: str | None = None,
+        parts: tuple[int, ...] = (), create: bool = False, match: str | None = None,
+    ) -> str:  # fmt: skip
+        where = await self._where(name, change=True)
+        stored = to_alt(headers, etag, parts, name)
+        if source.size > self._section.multipart_threshold:
+            cut = _cut(source, max(self._section.multipart_part_size, -(-source.size // MOST_PARTS)))
+            return await self._in_parts(where, cut, stored, create=create, match=match)
+        if source.content is not None:
+            return await self._put_checked(where, source.content, stored, md5, create=create, match=match)
+        if source.size <= LARGE:
+            content = await source.read(0, source.size)
+            return await self._put_checked(where, content, stored, md5, create=create, match=match)
+        async with self._large:  # obstore would hold it all in memory, whatever it is given
+            content = await source.read(0, source.size)
+            return await self._put_checked(where, content, stored, md5, create=create, match=match)
+
+    async def put_stream(self, name: ObjectName, chunks: AsyncIterator[bytes], headers: Headers) -> str:
+        where = await self._where(name, change=True)
+        stored = to_alt(headers, None, (), name)
+        parts = _gathered(chunks, self._section.multipart_part_size)
+        first = await anext(parts, b"")
+        if len(first) < self._section.multipart_part_size:
+            return await self._put_checked(where, first, stored, "", create=False, match=None)
+        return await self._in_parts(where, _after(first, parts), stored, create=False, match=None)
+
+    async def delete(self, name: ObjectName) -> None:
+        try:
+            where = await self._where(name)
+        except AltMissing:
+            return  # a name this server would take for another object's: there is nothing of that name
+        await self._change(where, lambda: self._delete(where), repeatable=True)
+
+    async def copy(
+        self, source: ObjectName, target: ObjectName, headers: Headers | None, *, etag: str | None = None,
+        match: str | None = None,
+    ) -> str:  # fmt: skip
+        """Looks at the source first: its size decides how, and the target must not inherit its client ETag."""
+        origin, where = await self._where(source), await self._where(target, change=True)
+        found = await self.head(source)
+        if match is not None and found.etag != match:
+            raise AltPrecondition(f"{source} has ETag {found.etag}, not {match}")
+        stored = self._copied(found, headers, etag, target)
+        try:
+            return await self._copy(origin, where, found, stored)
+        except AltPrecondition as error:
+            if match is not None:
+                raise
+            raise AltUnavailable(f"{source} changed while it was being copied") from error
+
+    async def close(self) -> None:
+        """Close the connections. ``offload`` is its owner's to close, after this."""
+        self._client.close()
+
+    # ------------------------------------------------------------ how
+
+    async def _where(self, name: ObjectName, *, change: bool = False) -> Where:
+        """Where ``name`` lies. AltMissing (AltRefused for a change) if this server would take it for another object."""
+        place = self._buckets.place(name.bucket)
+        where = Where(name, place.bucket, key := place.key(name.key), is_plain(key))
+        if may_be_merged(name.key):
+            apart = await self._read(where, self._objects.keeps_keys_apart(place.bucket, place.prefix))
+            if not apart and change:
+                raise AltRefused(f"{name}: this S3 server stores such a key under another name", hint=MERGES)
+            if not apart:
+                raise AltMissing(f"{name}: this S3 server cannot hold such a key")
+        return where
+
+    async def _get(self, where: Where, range: ByteRange | None, etag: str | None) -> AltBody:
+        if not where.plain:
+            answer = await self._objects.get(where.bucket, where.key, range, etag)
+            meta, span = _boto_meta(where.name, answer), _boto_range(answer)
+            return S3Body(meta, span, self._objects.pieces(answer["Body"]), piece_timeout=self._time_limit)
+        options: Any = {} if etag is None else {"if_match": f'"{etag}"'}
+        if range is not None:
+            options["range"] = (range.start, range.stop)
+        result = await obstore.get_async(self._stores.reading(where.bucket), where.key, options=options)
+        span = ByteRange(*result.range)
+        return S3Body(_meta(where.name, result), span, result.stream(PIECE), piece_timeout=self._time_limit)
+
+    async def _head(self, where: Where) -> AltObject:
+        if not where.plain:
+            return _boto_meta(where.name, await self._objects.call("head_object", Bucket=where.bucket, Key=where.key))
+        store = self._stores.reading(where.bucket)
+        return _meta(where.name, await obstore.get_async(store, where.key, options={"head": True}))
+
+    async def _put_checked(
+        self, where: Where, content: bytes, stored: Stored, md5: str, *, create: bool, match: str | None,
+    ) -> str:  # fmt: skip
+        repeatable = not create and match is None  # a second try would meet the first one's success as a 412
+        etag = await self._change(
+            where, lambda: self._put(where, content, stored, create=create, match=match), repeatable=repeatable,
+        )  # fmt: skip
+        await self._verify(where, etag, md5, len(content))
+        return etag
+
+    async def _put(self, where: Where, content: bytes, stored: Stored, *, create: bool, match: str | None) -> str:
+        if not where.plain:
+            return await self._objects.put(where.bucket, where.key, content, stored, create=create, match=match)
+        attributes = stored.system | stored.user
+        if self._section.storage_class:
+            attributes["Storage-Class"] = self._section.storage_class
+        mode: Any = "create" if create else "overwrite" if match is None else {"e_tag": f'"{match}"'}
+        result = await obstore.put_async(
+            self._stores.changing(where.bucket), where.key, content, attributes=attributes, mode=mode,
+            use_multipart=False,
+        )  # fmt: skip
+        return unquoted(result["e_tag"])
+
+    async def _verify(self, where: Where, etag: str, md5: str, size: int) -> None:
+        """Hold alt's ETag to the MD5, unless encryption makes it something else (then it is never asked again).
+        A key that ends in a slash is looked at: SeaweedFS answers 200 and keeps none of its bytes."""
+        if where.key.endswith("/") and size:
+            kept = await self._read(where, self._objects.with_size(where.bucket, where.key))
+            if kept != size:
+                raise AltRefused(f"{where.name}: alt kept {kept} of {size} bytes of a key that ends in a slash")
+        if not md5 or not self._etags_are_md5 or etag == md5 or not MD5.fullmatch(etag):
+            return
+        if not await self._read(where, self._objects.is_kms_encrypted(where.bucket, where.key)):
+            raise AltCorrupt(f"{where.name}: alt's ETag is {etag}, the MD5 of what was sent {md5}")
+        self._etags_are_md5 = False
+
+    async def _in_parts(
+        self, where: Where, parts: AsyncIterator[bytes], stored: Stored, *, create: bool, match: str | None,
+    ) -> str:  # fmt: skip
+        return await self._multipart.put(where.bucket, where.key, parts, stored, create=create, match=match)
+
+    async def _delete(self, where: Where) -> None:
+        if where.plain:
+            await obstore.delete_async(self._stores.changing(where.bucket), where.key)
+        else:
+            await self._objects.call("delete_object", Bucket=where.bucket, Key=where.key)
+
+    async def _copy(self, origin: Where, where: Where, found: AltObject, stored: Stored | None) -> str:
+        source, target = (origin.bucket, origin.key), (where.bucket, where.key)
+        if found.size > COPY_LIMIT:
+            kept = stored or to_alt(found.headers or Headers(), None, (), where.name)
+            return await self._multipart.copy(source, target, found.size, COPY_PART, found.etag, kept)
+        copy = self._objects.copy
+        return await self._change(where, lambda: copy(source, target, found.etag, stored), repeatable=True)
+
+    def _copied(self, found: AltObject, headers: Headers | None, etag: str | None, target: ObjectName) -> Stored | None:
+        """The target's metadata; None when the source's can be taken as it is."""
+        if headers is None and etag is None and found.client_etag is None and not found.parts:
+            return None
+        return to_alt(headers if headers is not None else found.headers or Headers(), etag, (), target)
+
+    # ------------------------------------------------------------ time limits, errors, second tries
+
+    async def _read(self, subject: Where | str, call: Awaitable[T]) -> T:
+        try:
+            async with asyncio.timeout(self._time_limit):
+                return await call
+        except FOREIGN as error:
+            raise error_of(error, _subject(subject), change=False) from error
+
+    async def _change(self, where: Where, attempt: Callable[[], Awaitable[T]], *, repeatable: bool) -> T:
+        """Try until ``retry_timeout``. Once a try's outcome is unknown, only success is certain."""
+        started, uncertain, tries = self._clock.monotonic(), False, 0
+        while True:
+            try:
+                async with asyncio.timeout(self._time_limit - (self._clock.monotonic() - started)):
+                    return await attempt()
+            except FOREIGN as error:
+                failure = error_of(error, where.name, change=True)
+                uncertain |= isinstance(failure, AltUncertain)
+                tries += 1
+                if not self._again(failure, tries, started, repeatable or not uncertain):
+                    raise (AltUncertain(str(failure)) if uncertain else failure) from error
+            await self._clock.sleep(min(2.0, 0.1 * 2**tries) * random.uniform(0.5, 1))
+
+    def _again(self, failure: AltError, tries: int, started: float, may_repeat: bool) -> bool:
+        in_time = self._clock.monotonic() - started < self._section.retry_timeout
+        return (
+            may_repeat
+            and in_time
+            and tries <= self._section.max_retries
+            and isinstance(failure, (AltUnavailable, AltUncertain))
+        )
+
+
+MERGES = "SeaweedFS takes // and \\ in keys for /; keep such keys on another S3 server"
+
+
+def _subject(subject: Where | str) -> object:
+    return subject.name if isinstance(subject, Where) else subject
+
+
+def _is_beyond_the_end(error: AltError) -> bool:
+    return error.__cause__ is not None and answer_of(error.__cause__).status == 416
+
+
+def _is_bare_404(error: AltError) -> bool:
+    return error.__cause__ is not None and answer_of(error.__cause__).status == 404
+
+
+def _meta(name: ObjectName, result: Any) -> AltObject:
+    """What an obstore GetResult says of the object."""
+    known = set(SYSTEM.values())
+    attributes = {key: str(value) for key, value in result.attributes.items()}
+    system = {key: value for key, value in attributes.items() if key in known}
+    user = {key: value for key, value in attributes.items() if key not in known and key != "Storage-Class"}
+    meta = result.meta
+    return _object(
+        name, meta["size"], unquoted(meta["e_tag"]), meta["last_modified"].timestamp(), from_alt(system, user)
+    )
+
+
+def _boto_meta(name: ObjectName, answer: dict[str, Any]) -> AltObject:
+    size = int(answer["ContentRange"].rpartition("/")[2]) if "ContentRange" in answer else answer["ContentLength"]
+    facts = from_alt(system_of(answer), answer.get("Metadata", {}))
+    return _object(name, size, unquoted(answer.get("ETag")), answer["LastModified"].timestamp(), facts)
+
+
+def _object(name: ObjectName, size: int, etag: str, modified_at: float, facts: Facts) -> AltObject:
+    client_etag = facts.client_etag if facts.client_etag != etag else None
+    return AltObject(name, size, etag, modified_at, facts.headers, client_etag, facts.parts)
+
+
+def _boto_range(answer: dict[str, Any]) -> ByteRange:
+    if "ContentRange" not in answer:
+        return ByteRange(0, answer["ContentLength"])
+    first, _, last = answer["ContentRange"].removeprefix("bytes ").partition("/")[0].partition("-")
+    return ByteRange(int(first), int(last) + 1)
+
+
+async def _cut(source: Source, part_size: int) -> AsyncIterator[bytes]:
+    for start in range(0, source.size, part_size):
+        yield await source.read(start, min(part_size, source.size - start))
+
+
+async def _gathered(chunks: AsyncIterator[bytes], size: int) -> AsyncIterator[bytes]:
+    """``chunks`` in pieces of exactly ``size`` bytes, the last one shorter."""
+    waiting = bytearray()
+    async for chunk in chunks:
+        waiting += chunk
+        while len(waiting) >= size:
+            yield bytes(waiting[:size])
+            del waiting[:size]
+    if waiting:
+        yield bytes(waiting)
+
+
+async def _after(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for part in rest:
+        yield part

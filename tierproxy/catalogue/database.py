@@ -1,0 +1,156 @@
+"""One SQLite file: the writer, the loop's read connection, and read connections for threads."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tierproxy.catalogue.connection import connect, translated, translating
+from tierproxy.catalogue.migrations import migrate
+from tierproxy.catalogue.rows import Row
+from tierproxy.catalogue.writer import Writer
+from tierproxy.ports import Offload
+
+T = TypeVar("T")
+
+LOOP_CACHE_KIB = 64 * 1024
+WRITER_CACHE_KIB = 64 * 1024
+READER_CACHE_KIB = 8 * 1024
+
+
+class Reads:
+    """Queries on one connection. ``sqlite3`` caches the prepared statements, by their text."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self._execute = connection.execute
+
+    def row(self, sql: str, *values: Any) -> Row | None:
+        """The first row. ``sql`` finds at most one, or says LIMIT 1: a statement left half read would pin an old
+        snapshot. Raises DiskError."""
+        try:
+            row: Row | None = self._execute(sql, values).fetchone()
+        except sqlite3.Error as error:
+            raise translated(error) from error
+        return row
+
+    def rows(self, sql: str, *values: Any) -> list[Row]:
+        try:
+            return self._execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            raise translated(error) from error
+
+    def each(self, sql: str, *values: Any) -> sqlite3.Cursor:
+        """Rows as they are wanted; close the cursor, or read it to its end. Only inside ``snapshot``."""
+        return self._execute(sql, values)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Reads]:
+        """Several queries that see the same state."""
+        with translating():
+            self._execute("BEGIN")
+            try:
+                yield self
+            finally:
+                self._execute("COMMIT")
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+class ReadPool:
+    """Read connections for threads: one for each that reads at the same moment, kept for the next."""
+
+    def __init__(self, file: Path, threads: Offload) -> None:
+        self._file = file
+        self._threads = threads
+        self._idle: list[Reads] = []  # append and pop are atomic
+        self._closed = False
+
+    async def run(self, query: Callable[..., T], *values: Any) -> T:
+        """``query(reads, *values)`` in a thread, all of it on one snapshot. Raises DiskError."""
+        return await self._threads.run(self._read, query, *values)
+
+    async def call(self, blocking: Callable[[], T]) -> T:
+        """Something else that blocks, in the same threads."""
+        return await self._threads.run(blocking)
+
+    def close(self) -> None:
+        """Connections in use close when their query ends."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().close()
+
+    def _read(self, query: Callable[..., T], *values: Any) -> T:
+        reads = self._borrow()
+        try:
+            with reads.snapshot():
+                return query(reads, *values)
+        finally:
+            self._idle.append(reads)
+            if self._closed:
+                self.close()
+
+    def _borrow(self) -> Reads:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            with translating():
+                return Reads(connect(self._file, cache_kib=READER_CACHE_KIB, read_only=True))
+
+
+class Database:
+    """What the parts of the catalogue share. ``reads`` belongs to the loop's thread, ``pool`` to any."""
+
+    def __init__(self, file: Path, threads: Offload) -> None:
+        """Open or create ``file`` and bring it up to date. Blocks; at start only. Raises ConfigError, DiskError."""
+        self.file = file
+        self._closed = False
+        with translating():
+            self._connection = _opened(file)
+            try:
+                self.reads = Reads(connect(file, cache_kib=LOOP_CACHE_KIB, read_only=True))
+            except BaseException:
+                self._connection.close()
+                raise
+        self.pool = ReadPool(file, threads)
+        self.writer = Writer(self._connection)
+        self.change = self.writer.change
+
+    async def close(self) -> None:
+        """Commit what is waiting, checkpoint, close. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        await self.pool.call(self.writer.stop)
+        self.reads.close()  # on the thread that uses it, and before the writer's: the last to close removes the WAL
+        await self.pool.call(self._finish)
+
+    def abandon(self) -> None:
+        """``close`` for a start that fails half-way: without a loop."""
+        self._closed = True
+        self.writer.stop()
+        self.reads.close()
+        self._finish()
+
+    def _finish(self) -> None:
+        self.pool.close()
+        try:
+            with translating():
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            self._connection.close()
+
+
+def _opened(file: Path) -> sqlite3.Connection:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    connection = connect(file, cache_kib=WRITER_CACHE_KIB)
+    try:
+        migrate(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection

@@ -1,0 +1,87 @@
+"""The data directory for offline tools: locked, so that no node runs on it meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from tierproxy.catalogue import SqliteCatalogue
+from tierproxy.cli.outcome import err
+from tierproxy.cli.settings import data_directory
+from tierproxy.clock import SystemClock
+from tierproxy.config.sections import Config
+from tierproxy.disk.blobs import DiskBlobs
+from tierproxy.disk.fsio import Files
+from tierproxy.disk.lock import DataLock
+from tierproxy.errors import ConfigError
+from tierproxy.offload import ThreadPool
+from tierproxy.ports import AltTier, Clock
+from tierproxy.store import walks
+from tierproxy.wiring import open_alt
+
+THREADS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Offline:
+    """What an offline tool works on. ``catalogue`` is opened on demand: a rebuild must not open the damaged one."""
+
+    data: Path
+    clock: Clock
+    files: Files
+    threads: ThreadPool
+    disk: DiskBlobs
+    alt: AltTier | None
+    stack: AsyncExitStack
+
+    def catalogue(self, data: Path | None = None) -> SqliteCatalogue:
+        """Of ``data`` (default: the data directory); closed with this."""
+        opened = SqliteCatalogue(data or self.data, self.threads)
+        self.stack.push_async_callback(opened.close)
+        return opened
+
+
+@asynccontextmanager
+async def offline(config: Config, *, with_alt: bool) -> AsyncIterator[Offline]:
+    """Raises DataDirectoryInUse while a node runs, ConfigError, DiskError."""
+    data = data_directory(config)
+    if not data.is_dir():
+        raise ConfigError(
+            f"there is no data directory {data}", hint="is [node] data_dir right, and was the node started?"
+        )
+    clock, files = SystemClock(), Files()
+    async with AsyncExitStack() as stack:
+        lock = DataLock.take(data, files)
+        stack.callback(lock.release)
+        threads = ThreadPool("offline", THREADS)
+        stack.push_async_callback(threads.close)
+        disk = await DiskBlobs.start(data, files, threads, clock)
+        stack.push_async_callback(disk.close)
+        alt = open_alt(config, clock) if with_alt else None
+        if alt is not None:
+            stack.push_async_callback(alt.close)
+        yield Offline(data, clock, files, threads, disk, alt, stack)
+
+
+@contextmanager
+def progress_bars(*, quiet: bool) -> Iterator[walks.Progress]:
+    """A bar per phase on stderr; nothing when ``quiet``."""
+    if quiet:
+        yield walks.silent
+        return
+    columns = (
+        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=err()) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(phase: str, done: int, total: int | None) -> None:
+            if phase not in tasks:
+                tasks[phase] = bars.add_task(phase, total=total)
+            bars.update(tasks[phase], completed=done, total=total)
+
+        yield show

@@ -1,0 +1,104 @@
+"""How a command ends: its exit code, and what it says on stderr instead of a traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import IntEnum
+from typing import Any
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+from tierproxy.errors import (
+    AltError,
+    Busy,
+    ConfigError,
+    DataDirectoryInUse,
+    DiskUnavailable,
+    NoSuchBucket,
+    NoSuchKey,
+    NoSuchUpload,
+    ShuttingDown,
+    TierproxyError,
+)
+
+
+class ExitCode(IntEnum):
+    """What a script can tell from the exit status; ``docs/operations.md`` has the same table."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    CONFIG = 3
+    UNAVAILABLE = 4
+    IN_USE = 5
+    NOT_FOUND = 6
+
+
+MEANINGS = {
+    ExitCode.OK: "done",
+    ExitCode.FAILED: "failed, or differences were found",
+    ExitCode.USAGE: "wrong usage",
+    ExitCode.CONFIG: "the configuration cannot be used",
+    ExitCode.UNAVAILABLE: "the proxy, the disk or the alt tier cannot be reached; try again",
+    ExitCode.IN_USE: "another process owns the data directory",
+    ExitCode.NOT_FOUND: "no such object or bucket",
+}
+
+_CODES: tuple[tuple[type[TierproxyError], ExitCode], ...] = (
+    (DataDirectoryInUse, ExitCode.IN_USE),
+    (ConfigError, ExitCode.CONFIG),
+    (NoSuchKey, ExitCode.NOT_FOUND),
+    (NoSuchBucket, ExitCode.NOT_FOUND),
+    (NoSuchUpload, ExitCode.NOT_FOUND),
+    (AltError, ExitCode.UNAVAILABLE),
+    (DiskUnavailable, ExitCode.UNAVAILABLE),
+    (Busy, ExitCode.UNAVAILABLE),
+    (ShuttingDown, ExitCode.UNAVAILABLE),
+)
+
+EPILOG = "Exit codes: " + "; ".join(f"{code.value} {meaning}" for code, meaning in MEANINGS.items()) + "."
+
+
+def code_of(error: TierproxyError) -> ExitCode:
+    """The exit code of an error: the first class that fits, most special first."""
+    return next((code for kind, code in _CODES if isinstance(error, kind)), ExitCode.FAILED)
+
+
+def out() -> Console:
+    """For results."""
+    return Console(soft_wrap=True, highlight=False)
+
+
+def err() -> Console:
+    """For everything that is not the result: progress, warnings, errors."""
+    return Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def warn(text: str) -> None:
+    err().print(f"warning: {text}", style="yellow", markup=False)
+
+
+def complain(error: TierproxyError) -> None:
+    """``error: ...`` and, if there is one, ``hint: ...``."""
+    console = err()
+    console.print(f"error: {error}", style="red", markup=False)
+    if error.hint:
+        console.print(f"hint: {error.hint}", markup=False)
+
+
+class Group(TyperGroup):
+    """The commands, with errors of tierproxy turned into a message and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except TierproxyError as error:
+            complain(error)
+            raise typer.Exit(code_of(error)) from error
+        except BrokenPipeError:
+            # The reader of our output is gone (`tierproxy ls | head`): not an error. Python would complain at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(ExitCode.OK) from None

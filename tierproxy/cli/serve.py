@@ -1,0 +1,81 @@
+"""``tierproxy serve``: run the node until a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from pathlib import Path
+
+import uvloop
+
+from tierproxy import logs
+from tierproxy.cli.settings import ConfigFile
+from tierproxy.cli.signals import handled
+from tierproxy.config.load import Loaded, examine
+from tierproxy.config.reload import reloaded
+from tierproxy.config.sections import Config
+from tierproxy.errors import ConfigError
+from tierproxy.logs import event
+from tierproxy.node import Node
+from tierproxy.wiring import build
+
+log = logging.getLogger(__name__)
+
+
+def serve(config: ConfigFile = None) -> None:
+    """Serve S3 clients until SIGTERM or Ctrl-C; SIGHUP reloads the configuration."""
+    loaded = examine(config, os.environ)
+    found = loaded.config
+    logs.configure(found.node.log_level, found.node.log_format)
+    doubts(loaded)
+    uvloop.run(run(found, config))
+
+
+def doubts(loaded: Loaded) -> None:
+    """Warnings go to the log here, so that whoever reads it as JSON can."""
+    for text in loaded.warnings:
+        event(log, logging.WARNING, "configuration doubtful", about=text)
+
+
+async def run(config: Config, path: Path | None) -> None:
+    """The node from start to stop. Raises what ``Node.start`` raises."""
+    node = build(config)
+    stop = asyncio.Event()
+    reloads = Reloads(node, config, path)
+    with handled(stop, reloads.reload):
+        await node.start()
+        reloads.started = True
+        try:
+            await stop.wait()
+        finally:
+            await node.stop()
+
+
+class Reloads:
+    """Applies a changed configuration file to a running node."""
+
+    def __init__(self, node: Node, running: Config, path: Path | None) -> None:
+        self._node = node
+        self._running = running
+        self._path = path
+        self.started = False
+
+    def reload(self) -> None:
+        """loop. A file that cannot be used changes nothing; what needs a restart is named."""
+        if not self.started:
+            event(log, logging.WARNING, "configuration not reloaded", error="the node is still starting")
+            return
+        try:
+            loaded = examine(self._path, os.environ)
+        except ConfigError as error:
+            event(log, logging.ERROR, "configuration not reloaded", error=error, hint=error.hint)
+            return
+        doubts(loaded)
+        result = reloaded(self._running, loaded.config)
+        self._node.reload(result.config)
+        self._running = result.config
+        logs.configure(result.config.node.log_level, result.config.node.log_format)
+        event(log, logging.INFO, "configuration in force", changed=",".join(result.changed) or "nothing")
+        if result.waiting:
+            event(log, logging.WARNING, "options wait for a restart", options=",".join(result.waiting))

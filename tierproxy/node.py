@@ -1,0 +1,184 @@
+"""One node: what is started in which order, and stopped in which.
+
+Start: recover what a crash left, open the ports for clients, then everything that works in the background. Stop is the
+reverse, and finishes or journals everything: no new requests; running ones end within the grace; uploads that are under
+way end or stay in the journal; the catalogue is closed last, the data directory's lock after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from tierproxy.config.sections import Config
+from tierproxy.errors import AltError, TierproxyError
+from tierproxy.logs import event
+from tierproxy.ports import Alarms, AltTier, Catalogue, Clock, DiskTier, Hot
+from tierproxy.purge.run import PressurePurge
+from tierproxy.store.buckets import Buckets
+from tierproxy.store.counters import Counters
+from tierproxy.store.flight import Flights
+from tierproxy.store.lookup import Lookup
+from tierproxy.store.policies import Policies
+from tierproxy.store.reads import ReadCounts
+from tierproxy.store.recover import Recovery
+from tierproxy.store.scrub import Scrub
+from tierproxy.store.space import Space
+from tierproxy.store.tasks import Tasks
+from tierproxy.store.tiered import TieredStore
+from tierproxy.store.upload import UploadQueue
+
+log = logging.getLogger(__name__)
+
+
+class Server(Protocol):
+    """What listens for clients."""
+
+    @property
+    def url(self) -> str | None: ...
+
+    async def start(self) -> None: ...
+
+    async def stop(self, grace: float) -> None: ...
+
+
+@dataclass
+class Parts:
+    """Everything a node consists of, wired together but not started. ``closers`` are called last, in reverse."""
+
+    config: Config
+    clock: Clock
+    alarms: Alarms
+    catalogue: Catalogue
+    disk: DiskTier
+    alt: AltTier
+    hot: Hot
+    space: Space
+    counters: Counters
+    policies: Policies
+    buckets: Buckets
+    lookup: Lookup
+    flights: Flights
+    reads: ReadCounts
+    queue: UploadQueue
+    recovery: Recovery
+    purge: PressurePurge
+    scrub: Scrub
+    tasks: Tasks
+    store: TieredStore
+    check_alt: Callable[[], Awaitable[None]] | None = None
+    closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+
+
+class Node:
+    """A process' one node. ``start`` once, ``stop`` once; a failing ``start`` stops what it had started."""
+
+    def __init__(
+        self, open_parts: Callable[[], Awaitable[Parts]], make_server: Callable[[Parts], Server | None]
+    ) -> None:
+        self._open_parts = open_parts
+        self._make_server = make_server
+        self._parts: Parts | None = None
+        self._background: list[asyncio.Task[None]] = []
+        self.server: Server | None = None
+
+    @property
+    def parts(self) -> Parts:
+        """What ``start`` opened."""
+        if self._parts is None:
+            raise RuntimeError("the node is not started")
+        return self._parts
+
+    @property
+    def store(self) -> TieredStore:
+        return self.parts.store
+
+    @property
+    def url(self) -> str | None:
+        """Where clients find the object port."""
+        return self.server.url if self.server else None
+
+    async def start(self) -> None:
+        """Returns when clients are served. Raises ConfigError, DiskError."""
+        self._parts = parts = await self._open_parts()
+        try:
+            await parts.recovery.before_serving()
+            await parts.scrub.prepare()
+            await parts.buckets.load()
+            await self._first_look()
+            self.server = self._make_server(parts)
+            if self.server is not None:
+                await self.server.start()
+            self._start_background(parts)
+        except BaseException:
+            await self.stop(0)
+            raise
+        event(log, logging.INFO, "ready", url=self.url, data=parts.config.node.data_dir)
+
+    async def stop(self, grace: float | None = None) -> None:
+        """Within about ``grace`` seconds (default: the configured one). Never raises for what is journaled anyway."""
+        parts = self.parts
+        limit = parts.config.node.shutdown_grace if grace is None else grace
+        if self.server is not None:
+            await self.server.stop(limit)
+        await self.quiet()
+        await parts.queue.stop(limit)
+        left = await parts.tasks.drain(limit)
+        await parts.reads.flush()
+        totals = parts.catalogue.queue_totals()
+        for close in reversed(parts.closers):
+            with contextlib.suppress(TierproxyError):
+                await close()
+        event(log, logging.INFO, "stopped", journaled=totals.jobs, cancelled=left)
+
+    async def quiet(self) -> None:
+        """Stop everything that works by itself in the background, uploads under way excepted."""
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await self.parts.purge.stop()
+        await self.parts.scrub.stop()
+
+    def reload(self, config: Config) -> None:
+        """loop. Apply the reloadable options of ``config``; the others wait for the next start."""
+        parts = self.parts
+        parts.policies.reload(config)
+        parts.space.reload(config.disk)
+        parts.queue.reload(config.queue)
+        parts.scrub.reload(config.scrub)
+        event(log, logging.INFO, "configuration reloaded")
+
+    async def _first_look(self) -> None:
+        """An empty alt makes its buckets complete before the first request; alt being down is not waited for long."""
+        with contextlib.suppress(AltError, TimeoutError):
+            async with asyncio.timeout(self.parts.config.alt.connect_timeout * 2):
+                await self.parts.buckets.complete_where_known()
+
+    def _start_background(self, parts: Parts) -> None:
+        works: list[tuple[Callable[[], Awaitable[None]], str]] = [
+            (parts.queue.run, "upload-queue"),
+            (parts.reads.run, "read-counts"),
+            (parts.recovery.run, "recovery"),
+            (parts.store.multipart.keep_expiring, "multipart-expiry"),
+        ]
+        if parts.check_alt is not None:
+            works.append((parts.check_alt, "alt-check"))
+        for work, name in works:
+            self._background.append(asyncio.get_running_loop().create_task(_watched(work, name), name=name))
+        parts.purge.start()
+        parts.scrub.start()
+
+
+async def _watched(work: Callable[[], Awaitable[None]], name: str) -> None:
+    """A background task that breaks is a defect an operator must hear of; the others go on."""
+    try:
+        await work()
+    except asyncio.CancelledError:
+        raise
+    except Exception as error:
+        event(log, logging.CRITICAL, "background task broke", task=name, error=error)
+        raise

@@ -1,0 +1,154 @@
+"""One HTTP exchange over ASGI: reading the request's body under back-pressure, sending the response, cutting it off.
+
+Time limits are against silence, not against slowness: a client that moves a byte now and then is served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
+from typing import Any, Protocol
+
+from tierproxy.s3api.faults import S3Error
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+HeaderList = list[tuple[bytes, bytes]]
+
+CONNECTION = "tierproxy.connection"
+"""Key in the ASGI scope's ``extensions`` under which a server offers its ``Wire``."""
+
+
+class Wire(Protocol):
+    """What an exchange needs to know of the connection below: an asyncio transport has all of it."""
+
+    def is_closing(self) -> bool: ...
+
+    def get_write_buffer_size(self) -> int: ...
+
+    def abort(self) -> None: ...
+
+
+class Disconnected(Exception):
+    """The client has left in the middle of its request or of the answer."""
+
+
+class Cut(Exception):
+    """The answer cannot be finished and the connection must not be used again. Raised out of the app after the response
+    has started: every ASGI server then closes without the bytes that are missing, so that the client sees a broken
+    answer and never a short one that looks whole."""
+
+
+class Exchange:
+    """A request's body and its response. ``timeout``: seconds without a byte before the client is given up."""
+
+    __slots__ = (
+        "_receive",
+        "_send",
+        "_timeout",
+        "_wire",
+        "consumed",
+        "pulled",
+        "scheme",
+        "sent",
+        "started",
+        "status",
+        "streams",
+    )
+
+    def __init__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send, timeout: float) -> None:
+        self._receive = receive
+        self._send = send
+        self._timeout = timeout
+        self._wire: Wire | None = (scope.get("extensions") or {}).get(CONNECTION)
+        self.scheme: str = scope.get("scheme", "http")
+        self.streams = scope.get("http_version") != "1.0"  #: a response of unknown length can be sent
+        self.pulled = False  #: the body has been asked for (Expect: 100-continue has been answered)
+        self.consumed = False  #: the last byte of the body has been read
+        self.started = False
+        self.status = 0
+        self.sent = 0  #: bytes of the response body
+
+    # ---------------------------------------------------------------- the request's body
+
+    async def body(self) -> AsyncGenerator[bytes, None]:
+        """The raw body, piece by piece; nothing is read from the client before it is asked for here.
+
+        Raises S3Error RequestTimeout, Disconnected.
+        """
+        while not self.consumed:
+            self.pulled = True
+            message = await self._next()
+            if message["type"] == "http.disconnect":
+                raise Disconnected
+            self.consumed = not message.get("more_body", False)
+            if piece := message.get("body", b""):
+                yield piece
+
+    async def _next(self) -> Message:
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._receive()
+        except TimeoutError:
+            raise S3Error(
+                "RequestTimeout",
+                "Your socket connection to the server was not read from or written to within the timeout period.",
+            ) from None
+
+    # ---------------------------------------------------------------- the response
+
+    async def answer(self, status: int, headers: HeaderList, body: bytes = b"") -> None:
+        """A whole response whose body is at hand."""
+        self.started = True
+        self.status = status
+        self.sent = len(body)
+        # With nothing left of earlier answers the server takes this one at once: no need of a time limit.
+        deliver = self._deliver if self._waiting() else self._send
+        await deliver({"type": "http.response.start", "status": status, "headers": headers})
+        await deliver({"type": "http.response.body", "body": body})
+
+    async def start(self, status: int, headers: HeaderList) -> None:
+        self.started = True
+        self.status = status
+        await self._deliver({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def write(self, piece: bytes) -> None:
+        """Send a piece of the body; returns when the connection takes more. Raises Disconnected, Cut."""
+        await self._deliver({"type": "http.response.body", "body": piece, "more_body": True})
+        self.sent += len(piece)
+
+    async def finish(self, piece: bytes = b"") -> None:
+        """Send the last piece."""
+        await self._deliver({"type": "http.response.body", "body": piece})
+        self.sent += len(piece)
+
+    async def _deliver(self, message: Message) -> None:
+        """A server waits before it writes, never after: a send that timed out has sent nothing and may be repeated as
+        long as the client takes bytes of what is buffered."""
+        waiting = self._waiting()
+        while True:
+            if self.gone:
+                raise Disconnected
+            try:
+                async with asyncio.timeout(self._timeout):
+                    await self._send(message)
+                return
+            except TimeoutError:
+                before, waiting = waiting, self._waiting()
+                if waiting >= before:
+                    raise Cut("the client takes no bytes") from None
+
+    def _waiting(self) -> int:
+        """Bytes the client has not taken yet."""
+        return self._wire.get_write_buffer_size() if self._wire is not None and not self._wire.is_closing() else 0
+
+    @property
+    def gone(self) -> bool:
+        """The client has left, as far as the server tells."""
+        return self._wire is not None and self._wire.is_closing()
+
+    def cut(self) -> None:
+        """Drop the connection with all that is not yet sent, if the server lets us."""
+        if self._wire is not None:
+            self._wire.abort()

@@ -1,0 +1,179 @@
+"""One client connection: uvicorn's HTTP/1.1 protocol with limits on what a client may cost before it is a request.
+
+What uvicorn's class lacks and this one adds: a limit on the request head (httptools buffers a header of any length), a
+deadline for the head to arrive (a client that sends a byte a minute), a way for the app to cut the connection at once
+(``tierproxy.s3api.exchange.Wire``), and silence where the app has logged already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from tierproxy.s3api.exchange import CONNECTION
+
+MAX_DISCARD = (
+    16 * 2**20
+)  #: bytes of a body nobody wants that are read and thrown away, so that the client sees the answer
+
+_XML = '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{message}</Message></Error>'
+
+
+class HeadTooLarge(Exception):
+    """The request line and headers exceed the limit."""
+
+
+class Connections(ServerState):
+    """uvicorn's shared state, and an event that tells when the last connection is gone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.empty = asyncio.Event()
+
+
+class Connection(HttpToolsProtocol):
+    """``max_head``: bytes of request line and headers. ``idle_timeout``: seconds for a whole head to arrive, counted
+    from the connection or from the last response."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: Connections,
+        *,
+        max_head: int,
+        idle_timeout: float,
+        loop: asyncio.AbstractEventLoop,
+        logger: logging.Logger,
+    ) -> None:
+        super().__init__(config, server_state, {}, loop)
+        self._all = server_state
+        self.logger = logger
+        self.access_log = False
+        self.idle_timeout = idle_timeout
+        self.timeout_keep_alive = idle_timeout  # type: ignore[assignment]  # uvicorn hands it to call_later
+        self._max_head = max_head
+        self._head_bytes = 0  # of the head that is arriving, as the socket delivers it; -1 while a body arrives
+        self._line_bytes = 0  # of the head that is arriving, as the parser delivers it
+        self._discarded = 0
+        self._too_large = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._all.empty.clear()
+        self._wait_for_head(self.loop.time() + self.idle_timeout)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._unset_keepalive_if_required()
+        if not self.connections:
+            self._all.empty.set()
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser. Bytes of an unfinished head, or of a body nobody reads, do not prolong the deadline."""
+        timer = self.timeout_keep_alive_task
+        if self._head_bytes >= 0:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self.transport.is_closing():
+            return
+        if self._head_bytes > self._max_head:
+            self._too_large = True
+            self.send_400_response("")
+        elif timer is not None and self.timeout_keep_alive_task is None and self._idle():
+            self._wait_for_head(timer.when())
+
+    def _idle(self) -> bool:
+        """No request is being answered."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def _wait_for_head(self, deadline: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_at(deadline, self.timeout_keep_alive_handler)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close; a client that does not even take the rest of its last response is cut."""
+        if self.transport.is_closing():
+            return
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            self.transport.close()
+
+    # ---------------------------------------------------------------- parser callbacks
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._line_bytes = 0
+        self._discarded = 0
+        self.scope["extensions"] = {CONNECTION: self.transport}  # type: ignore[dict-item]
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        self._count(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count(len(name) + len(value) + 4)
+        super().on_header(name, value)
+
+    def _count(self, size: int) -> None:
+        """Raising here makes the parser stop, and ``data_received`` answer by ``send_400_response``."""
+        self._line_bytes += size
+        if self._line_bytes > self._max_head:
+            self._too_large = True
+            raise HeadTooLarge
+
+    def on_headers_complete(self) -> None:
+        if b"#" in self.url:
+            # A fragment is not part of a request (RFC 9112 3.2). uvicorn would cut it off: DELETE /a#b deleting /a.
+            raise ValueError("fragment in the request target")
+        self._head_bytes = -1  # what follows is body: not counted until the message is complete
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """uvicorn throws away what arrives after the response; closing instead would reset the connection before the
+        client has read its answer. But not without end."""
+        if self.cycle.response_complete:
+            self._discarded += len(body)
+            if self._discarded > MAX_DISCARD:
+                self.transport.abort()
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._head_bytes = 0
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is not a request. While an earlier response is on its way these bytes would become part of its
+        body: then the connection is cut."""
+        if not self._idle():
+            self.transport.abort()
+            return
+        code, message = (
+            "RequestHeaderSectionTooLarge",
+            "Your request header section exceeds the maximum allowed size.",
+        )
+        if not self._too_large:
+            code, message = ("BadRequest", "An error occurred when parsing the HTTP request.")
+        body = _XML.format(code=code, message=message).encode()
+        head = (
+            "HTTP/1.1 400 Bad Request\r\ncontent-type: application/xml\r\n"
+            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()
+
+
+def connection_factory(
+    config: Config, state: Connections, *, max_head: int, idle_timeout: float, logger: logging.Logger
+) -> Callable[[], asyncio.Protocol]:
+    """What ``loop.create_server`` calls for every connection."""
+    loop = asyncio.get_running_loop()
+
+    def connect() -> asyncio.Protocol:
+        return Connection(config, state, max_head=max_head, idle_timeout=idle_timeout, loop=loop, logger=logger)
+
+    return connect

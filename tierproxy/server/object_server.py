@@ -1,0 +1,192 @@
+"""The object port's listeners from start to graceful stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, MutableMapping
+from email.utils import formatdate
+from typing import Any
+
+from uvicorn.config import Config
+
+from tierproxy.config.sections import ListenSection
+from tierproxy.logs import event
+from tierproxy.ports import Clock
+from tierproxy.server.connection import Connections, connection_factory
+from tierproxy.server.listeners import Certificate, UnixSocket, bind_tcp, check_listen
+
+logger = logging.getLogger("tierproxy.server")
+
+TICK = 1.0  #: seconds between two looks at the clock (Date header) and at the certificate files
+TLS_HANDSHAKE = 10.0  #: seconds for the TLS handshake
+TLS_GOODBYE = 1.0  #: seconds an idle client has for its half of the TLS shutdown
+CUT_WAIT = 2.0  #: seconds for cancelled requests to let go of what they hold
+
+Message = MutableMapping[str, Any]
+Application = Callable[
+    [MutableMapping[str, Any], Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]
+]
+
+
+class ObjectServer:
+    """Serves an ASGI app on a TCP address (plain or TLS) and on a unix socket, as ``[listen]`` says.
+
+    Signals are not its business. The event loop is the caller's: uvloop where speed counts.
+    Raises ConfigError from the constructor (a listener that must not be opened) and from ``start`` (address taken,
+    certificate unusable).
+    """
+
+    def __init__(self, listen: ListenSection, app: Application, clock: Clock) -> None:
+        check_listen(listen)
+        self.listen = listen
+        self.address: tuple[str, int] | None = None  #: host and port bound by ``start``
+        self._clock = clock
+        self._state = Connections()
+        self._config = Config(
+            app,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+        )
+        self._servers: list[asyncio.base_events.Server] = []
+        self._unix = UnixSocket(listen) if listen.unix_socket else None
+        self._certificate: Certificate | None = None
+        self._ticker: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<ObjectServer {self.url or self.listen.unix_socket}, {len(self._state.connections)} connections>"
+
+    @property
+    def url(self) -> str | None:
+        """Where clients on this machine find the TCP listener; None before ``start`` and without one."""
+        if self.address is None:
+            return None
+        host, port = self.address
+        scheme = "https" if self._certificate else "http"
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+    @property
+    def connections(self) -> int:
+        """Open client connections."""
+        return len(self._state.connections)
+
+    async def start(self) -> None:
+        """Open every listener, or none and raise ConfigError."""
+        self._config.load()
+        self._tick()
+        try:
+            await self._open()
+        except BaseException:
+            await self.stop(0)
+            raise
+        self._ticker = asyncio.get_running_loop().create_task(self._tick_on(), name="object-server-ticker")
+        event(logger, logging.INFO, "object port open", url=self.url, unix_socket=self.listen.unix_socket or None)
+
+    async def _open(self) -> None:
+        if self.listen.tls_certificate:
+            self._certificate = Certificate(self.listen.tls_certificate, self.listen.tls_key)
+        if self.listen.address:
+            bound = bind_tcp(self.listen.address)
+            self.address = bound.getsockname()[:2]
+            await self._serve(bound, self._certificate.context if self._certificate else None)
+        if self._unix:
+            await self._serve(self._unix.bind(), None)
+
+    async def _serve(self, bound: socket.socket, tls: ssl.SSLContext | None) -> None:
+        factory = connection_factory(
+            self._config,
+            self._state,
+            max_head=self.listen.max_header_bytes,
+            idle_timeout=self.listen.idle_timeout,
+            logger=_uvicorn_logger(),
+        )
+        try:
+            server = await asyncio.get_running_loop().create_server(
+                factory,
+                sock=bound,
+                ssl=tls,
+                backlog=2048,
+                ssl_handshake_timeout=TLS_HANDSHAKE if tls else None,
+                ssl_shutdown_timeout=TLS_GOODBYE if tls else None,
+            )
+        except BaseException:
+            bound.close()
+            raise
+        self._servers.append(server)
+
+    def reload(self, listen: ListenSection) -> None:
+        """Apply what of ``[listen]`` is reloadable: the certificate's files. A pair that cannot be used is logged and
+        the old one kept. TLS is neither switched on nor off."""
+        if self._certificate and listen.tls_certificate:
+            self._certificate.move(listen.tls_certificate, listen.tls_key)
+
+    # ---------------------------------------------------------------- every second
+
+    async def _tick_on(self) -> None:
+        while True:
+            await self._clock.sleep(TICK)
+            self._tick()
+
+    def _tick(self) -> None:
+        date = formatdate(self._clock.now(), usegmt=True).encode()
+        self._state.default_headers = [(b"date", date), (b"server", b"tierproxy")]
+        if self._certificate:
+            self._certificate.follow()
+
+    # ---------------------------------------------------------------- stop
+
+    async def stop(self, grace: float) -> None:
+        """Stop accepting; let running requests finish within ``grace`` seconds; cut the rest. Idempotent."""
+        if self._ticker:
+            self._ticker.cancel()
+            await asyncio.gather(self._ticker, return_exceptions=True)
+            self._ticker = None
+        servers, self._servers = self._servers, []
+        for server in servers:
+            server.close()
+        if self._unix:
+            self._unix.remove()
+        await self._let_finish(grace)
+        await self._cut_rest()
+        for server in servers:
+            await server.wait_closed()
+
+    async def _let_finish(self, grace: float) -> None:
+        """Idle connections close at once, busy ones after their response."""
+        for connection in list(self._state.connections):
+            connection.shutdown()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                if self._state.connections:
+                    await self._state.empty.wait()
+                if self._state.tasks:
+                    await asyncio.wait(set(self._state.tasks))
+
+    async def _cut_rest(self) -> None:
+        running = set(self._state.tasks)
+        for task in running:
+            task.cancel()
+        if running:
+            event(logger, logging.WARNING, "requests cut at shutdown", requests=len(running))
+            await asyncio.wait(running, timeout=CUT_WAIT)
+        for connection in list(self._state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)
+
+
+def _uvicorn_logger() -> logging.Logger:
+    """For uvicorn's words on broken requests and on exceptions: the app has said what there is to say, so errors of one
+    connection are for debugging only."""
+    quiet = logging.getLogger("tierproxy.server.uvicorn")
+    quiet.setLevel(logging.CRITICAL)
+    return quiet

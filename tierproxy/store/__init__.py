@@ -1,0 +1,1 @@
+"""The heart: two tiers as one store. Sees ports only."""

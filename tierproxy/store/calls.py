@@ -1,0 +1,93 @@
+"""What the object port asks of the store, and what it gets back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from tierproxy.model import Ack, ByteRange, Entry, Headers, ObjectName, Tier
+from tierproxy.ports import BodyCheck
+
+Select = Callable[[Entry], ByteRange | None]
+"""Called once with the entry that would be served, before any of its bytes: evaluates the request's conditions
+(raises NotModified, PreconditionFailed) and resolves its range (RangeUnsatisfiable). None means the whole object."""
+
+
+def whole(_entry: Entry) -> None:
+    """The select of a plain read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Precondition:
+    """What must hold of the object a change replaces. ``create``: it does not exist (If-None-Match: *).
+    ``match``: it exists with this ETag, or at all for ``*`` (If-Match). Checked in the same step as the change."""
+
+    create: bool = False
+    match: str | None = None
+
+
+ANYTHING = Precondition()
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A PUT. ``size`` is the decoded length; ``body`` yields the decoded bytes in pieces of any size and raises
+    BadBody or
+    a disconnect error of its own when the client fails."""
+
+    name: ObjectName
+    headers: Headers
+    size: int
+    body: AsyncIterator[bytes]
+    check: BodyCheck
+    precondition: Precondition = ANYTHING
+    ack: Ack | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An acknowledged change. ``entry.tiers`` says who holds it now; ``timings`` are milliseconds by phase
+    (queue, disk, alt-first-byte, alt-body) for Server-Timing."""
+
+    entry: Entry
+    timings: Mapping[str, float] = field(default_factory=dict)
+
+
+class Reading(Protocol):
+    """An open object. Close it always; closing early stops nothing but this reader."""
+
+    @property
+    def entry(self) -> Entry:
+        """Headers are known here (never None)."""
+        ...
+
+    @property
+    def range(self) -> ByteRange | None:
+        """What ``select`` chose."""
+        ...
+
+    @property
+    def tier(self) -> Tier: ...
+
+    @property
+    def fill(self) -> str:
+        """``hit``; on a miss ``fill`` (a copy is being made on disk) or ``pass`` (it is not)."""
+        ...
+
+    @property
+    def timings(self) -> Mapping[str, float]:
+        """Milliseconds by phase, as known so far."""
+        ...
+
+    @property
+    def content(self) -> bytes | None:
+        """The bytes of ``range`` when they are at hand; then ``chunks`` need not be called."""
+        ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The bytes of ``range``: exactly as many, or an error (DiskError, AltError, Unreadable) after which the
+        connection must be cut."""
+        ...
+
+    async def close(self) -> None: ...

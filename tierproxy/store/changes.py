@@ -1,0 +1,145 @@
+"""What every change of an object has in common: admission, the row, the commit."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+from tierproxy.errors import AltError, AltPrecondition, AltUnavailable, AltUncertain, PreconditionFailed
+from tierproxy.model import Entry, Headers, Job, JobKind, ObjectName, State
+from tierproxy.ports import BodyCheck, Catalogue, Clock, Source
+from tierproxy.store.body import Timings
+from tierproxy.store.buckets import Buckets
+from tierproxy.store.calls import ANYTHING, Precondition, Write
+from tierproxy.store.counters import Counters
+from tierproxy.store.jobs import AltWrites
+from tierproxy.store.lookup import Lookup
+from tierproxy.store.shelf import Shelf
+from tierproxy.store.space import Reservation
+from tierproxy.store.upload import UploadQueue
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What is to be written, received and verified. ``parts`` and ``upload`` are of a multipart upload."""
+
+    name: ObjectName
+    headers: Headers
+    etag: str
+    source: Source
+    precondition: Precondition = ANYTHING
+    parts: tuple[int, ...] = ()
+    upload: str | None = None
+
+
+def received(call: Write, source: Source, check: BodyCheck) -> Content:
+    """The content of a PUT whose body is all there and verified."""
+    checksums = check.checksums()
+    headers = replace(call.headers, checksums=checksums, checksum_type="FULL_OBJECT") if checksums else call.headers
+    return Content(call.name, headers, check.etag(), source, call.precondition)
+
+
+class Changes:
+    """Used under the name's order (``KeyOrder.hold``)."""
+
+    def __init__(
+        self, *, catalogue: Catalogue, lookup: Lookup, buckets: Buckets, shelf: Shelf, queue: UploadQueue,
+        writes: AltWrites, clock: Clock, counters: Counters,
+    ) -> None:  # fmt: skip
+        self._catalogue = catalogue
+        self._lookup = lookup
+        self._buckets = buckets
+        self._shelf = shelf
+        self._queue = queue
+        self._writes = writes
+        self._clock = clock
+        self._counters = counters
+
+    async def admitted(self, name: ObjectName, precondition: Precondition) -> Entry | None:
+        """The object the change replaces, None if there is none. Raises PreconditionFailed, AltError."""
+        if precondition == ANYTHING:
+            row = self._catalogue.find(name)
+            return None if row is None or row.state is State.DELETING else row
+        current = await self._lookup.current(name)
+        if precondition.create and current is not None:
+            raise PreconditionFailed("the object exists already (If-None-Match: *)")
+        if precondition.match is not None and (current is None or precondition.match not in {"*", current.etag}):
+            raise PreconditionFailed("the object has another ETag, or is not there (If-Match)")
+        return current
+
+    def entry(self, content: Content, state: State) -> Entry:
+        """loop. A new row for ``content``, with the next generation."""
+        return Entry(
+            name=content.name, generation=self._catalogue.next_generation(), state=state, size=content.source.size,
+            etag=content.etag, written_at=self._clock.now(), headers=content.headers, parts=content.parts,
+        )  # fmt: skip
+
+    def job(self, row: Entry) -> Job:
+        """loop. What the queue has to do to make alt as ``row`` says, due now."""
+        kind = JobKind.DELETE if row.state is State.DELETING else JobKind.PUT
+        now = self._clock.now()
+        return Job(row.name, row.generation, kind, row.size, queued_at=now, next_try_at=now)
+
+    def queued(self, name: ObjectName) -> Entry | None:
+        """loop. The row, if the queue has work for it: then alt is the queue's to change."""
+        row = self._catalogue.find(name)
+        return row if row is not None and row.state in {State.DIRTY, State.DELETING} else None
+
+    async def settle_queue(self, name: ObjectName) -> None:
+        """Let the queue finish what it has for ``name``. Raises AltUnavailable when it cannot."""
+        row = self.queued(name)
+        if row is not None and not await self._queue.attempt(self.job(row)):
+            raise AltUnavailable(f"alt has not taken the previous change of {name} yet")
+
+    @asynccontextmanager
+    async def suspected(self, current: Entry | None) -> AsyncIterator[None]:
+        """Around a change of alt under a CLEAN row: the row is SUSPECT, so that, if the node dies between alt's success
+        and our commit, nobody believes it without asking alt. Until then this process goes on serving the old
+        content."""
+        if current is None or current.state is not State.CLEAN:
+            yield
+            return
+        with self._lookup.being_replaced(current.name):
+            await self._catalogue.suspect(current.name, current.generation)
+            yield
+
+    async def send(self, content: Content, entry: Entry, current: Entry | None, timings: Timings) -> str:
+        """PutObject; returns alt's ETag. In buckets with other writers alt checks the precondition once more."""
+        shared = not self._buckets.exclusive(content.name.bucket)
+        match = current.alt_etag if shared and current and content.precondition.match is not None else None
+        with timings.phase("alt-body"):
+            return await self._writes.put(
+                entry, content.source, create=shared and content.precondition.create, match=match
+            )
+
+    @staticmethod
+    def precondition_lost(error: AltError) -> bool:
+        """Alt did answer: another writer was first. Queueing would overwrite what that one wrote."""
+        return isinstance(error, AltPrecondition)
+
+    async def undone(self, current: Entry | None, error: BaseException) -> None:
+        """Alt did not take the change: the row is trusted again, unless the outcome is uncertain. An AltPrecondition
+        becomes the caller's PreconditionFailed."""
+        certain = isinstance(error, AltError) and not isinstance(error, AltUncertain)
+        if current is not None and current.state is State.CLEAN and certain:
+            await self._catalogue.settle(current.name, current.generation)
+        if isinstance(error, AltPrecondition):
+            raise PreconditionFailed("the object changed in alt meanwhile") from error
+
+    async def commit(self, content: Content, entry: Entry, reservation: Reservation, job: Job | None = None) -> Entry:
+        """The row is the commit. If it fails, the published file is nobody's and goes."""
+        if entry.blob is not None:
+            reservation.commit(entry.blob_bytes)
+        try:
+            old = await self._catalogue.publish(entry, job=job, upload=content.upload)
+        except Exception:
+            if entry.blob is not None:
+                self._shelf.remove([(entry.blob, entry.blob_bytes)])
+            raise
+        self._shelf.changed(entry.name, old)
+        self._counters.puts += 1
+        if job is not None:
+            self._counters.queued_puts += 1
+            self._queue.wake()
+        return entry

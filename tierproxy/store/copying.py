@@ -1,0 +1,148 @@
+"""CopyObject: in alt by alt itself, on disk from blob to blob; by way of the bytes only where that cannot be done."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+
+from tierproxy.errors import AltUnavailable, DiskError, TierproxyError
+from tierproxy.logs import event
+from tierproxy.model import Ack, BlobLabel, Entry, Headers, ObjectName, OnAltDown, SealedBlob, State
+from tierproxy.ports import AltTier, Clock, DiskTier
+from tierproxy.store.body import Md5Check, MemorySource, Timings
+from tierproxy.store.buckets import Buckets
+from tierproxy.store.calls import ANYTHING, Precondition, Select, Write, Written, whole
+from tierproxy.store.changes import Changes, Content
+from tierproxy.store.lookup import Lookup
+from tierproxy.store.order import KeyOrder
+from tierproxy.store.reader import Reader
+from tierproxy.store.space import Reservation, Space
+from tierproxy.store.tasks import Tasks
+from tierproxy.store.writer import Writer
+
+log = logging.getLogger(__name__)
+PIECE = 2**20
+
+
+class Copier:
+    """One CopyObject request to alt and no bytes over the network when alt has the source."""
+
+    def __init__(
+        self, *, alt: AltTier, disk: DiskTier, lookup: Lookup, buckets: Buckets, reader: Reader, writer: Writer,
+        changes: Changes, order: KeyOrder, space: Space, tasks: Tasks, clock: Clock,
+    ) -> None:  # fmt: skip
+        self._alt = alt
+        self._disk = disk
+        self._lookup = lookup
+        self._buckets = buckets
+        self._reader = reader
+        self._writer = writer
+        self._changes = changes
+        self._order = order
+        self._space = space
+        self._tasks = tasks
+        self._clock = clock
+
+    async def copy(
+        self, source: ObjectName, target: ObjectName, *, headers: Headers | None = None, select: Select = whole,
+        precondition: Precondition = ANYTHING, ack: Ack | None = None,
+    ) -> Written:  # fmt: skip
+        """``headers`` replace the source's, None keeps them; ``select`` sees the source's entry and may refuse it.
+        Raises NoSuchKey, NoSuchBucket, PreconditionFailed, and as ``Writer.write``."""
+        self._buckets.require(target.bucket)
+        self._buckets.require(source.bucket)
+        entry = await self._lookup.head(source)
+        select(entry)
+        policy = self._writer.policy(target, ack)
+        if policy.ack is not Ack.DISK and entry.state is State.CLEAN and not self._changes.queued(target):
+            work = self._server_side(entry, target, headers, precondition, policy.ack, Timings(self._clock))
+            try:
+                return await self._tasks.finish(work, "copy")
+            except AltUnavailable:
+                if policy.ack is not Ack.BOTH or policy.on_alt_down is OnAltDown.REFUSE or entry.blob is None:
+                    raise
+        return await self._by_bytes(source, target, headers, select, precondition, ack)
+
+    async def _server_side(
+        self, source: Entry, target: ObjectName, headers: Headers | None, precondition: Precondition, ack: Ack,
+        timings: Timings,
+    ) -> Written:  # fmt: skip
+        async with self._order.hold(target):
+            current = await self._changes.admitted(target, precondition)
+            await self._changes.settle_queue(target)
+            async with self._changes.suspected(current):
+                kept = headers or source.headers or Headers()
+                if headers is not None and source.headers is not None:  # the bytes are the same
+                    kept = replace(kept, checksums=source.headers.checksums, checksum_type=source.headers.checksum_type)
+                content = Content(target, kept, source.etag, MemorySource(), precondition, source.parts)
+                entry = replace(self._changes.entry(content, State.CLEAN), size=source.size)
+                reservation = await self._reserve(source, ack)
+                with reservation:
+                    disk, alt = await asyncio.gather(
+                        self._duplicate(source, entry, reservation, timings),
+                        self._in_alt(source, target, headers and kept, timings),
+                        return_exceptions=True,
+                    )
+                    for outcome in (disk, alt):
+                        if isinstance(outcome, BaseException) and not isinstance(outcome, TierproxyError):
+                            raise outcome
+                    if isinstance(alt, BaseException):
+                        if isinstance(disk, SealedBlob):
+                            await self._disk.remove([disk.name])
+                        await self._changes.undone(current, alt)
+                        raise alt
+                    entry = replace(entry, alt_etag=alt)
+                    if isinstance(disk, SealedBlob):
+                        entry = entry.with_blob(disk, at=self._clock.now())
+                    return Written(await self._changes.commit(content, entry, reservation), timings.phases)
+
+    async def _in_alt(self, source: Entry, target: ObjectName, headers: Headers | None, timings: Timings) -> str:
+        with timings.phase("alt-body"):
+            return await self._alt.copy(source.name, target, headers, etag=source.etag, match=source.alt_etag)
+
+    async def _reserve(self, source: Entry, ack: Ack) -> Reservation:
+        if source.blob is not None and ack is Ack.BOTH:
+            try:
+                return await self._space.reserve_write(source.size)
+            except DiskError as error:
+                event(log, logging.WARNING, "copied in alt only", name=source.name, error=error)
+        return Reservation(self._space, 0)
+
+    async def _duplicate(
+        self, source: Entry, entry: Entry, reservation: Reservation, timings: Timings
+    ) -> SealedBlob | None:
+        """The source's blob as a new blob of ``entry``; None when it has none, or there is no room."""
+        if not reservation:
+            return None
+        with timings.phase("disk"):
+            blob = await self._disk.open(
+                source.blob or "", size=source.size, generation=source.generation, xxh3=source.xxh3
+            )
+            staged = self._disk.stage()
+            try:
+                for offset in range(0, source.size, PIECE):
+                    await staged.write(await blob.read(offset, min(PIECE, source.size - offset)))
+                await staged.finish()
+                headers = entry.headers or Headers()
+                label = BlobLabel(entry.name, entry.generation, entry.etag, headers, entry.written_at, entry.parts)
+                sealed = await staged.seal(label)
+                await staged.publish()
+                return sealed
+            finally:
+                await staged.close()
+                await blob.close()
+
+    async def _by_bytes(
+        self, source: ObjectName, target: ObjectName, headers: Headers | None, select: Select,
+        precondition: Precondition, ack: Ack | None,
+    ) -> Written:  # fmt: skip
+        reading = await self._reader.open(source, lambda entry: (select(entry), None)[1])
+        try:
+            size = reading.entry.size
+            kept = replace(headers or reading.entry.headers or Headers(), checksums={}, checksum_type=None)
+            return await self._writer.write(
+                Write(target, kept, size, reading.chunks(), Md5Check(size), precondition, ack)
+            )
+        finally:
+            await reading.close()

@@ -1,0 +1,61 @@
+"""The way of a delete: the tombstone is durable before anything goes, and outlives everything that has to go."""
+
+from __future__ import annotations
+
+from tierproxy.model import Ack, Job, JobKind, ObjectName, State
+from tierproxy.ports import Catalogue, Clock
+from tierproxy.store.buckets import Buckets
+from tierproxy.store.calls import ANYTHING, Precondition
+from tierproxy.store.changes import Changes
+from tierproxy.store.counters import Counters
+from tierproxy.store.order import KeyOrder
+from tierproxy.store.policies import Policies
+from tierproxy.store.shelf import Shelf
+from tierproxy.store.tasks import Tasks
+from tierproxy.store.upload import UploadQueue
+
+
+class Deleter:
+    """DELETE."""
+
+    def __init__(
+        self, *, catalogue: Catalogue, changes: Changes, buckets: Buckets, policies: Policies, order: KeyOrder,
+        shelf: Shelf, queue: UploadQueue, tasks: Tasks, clock: Clock, counters: Counters,
+    ) -> None:  # fmt: skip
+        self._catalogue = catalogue
+        self._changes = changes
+        self._buckets = buckets
+        self._policies = policies
+        self._order = order
+        self._shelf = shelf
+        self._queue = queue
+        self._tasks = tasks
+        self._clock = clock
+        self._counters = counters
+
+    async def delete(self, name: ObjectName, precondition: Precondition = ANYTHING) -> None:
+        """Returns when the delete is certain: the tombstone is durable, and, unless the ack is ``disk``, alt has been
+        asked once (if it did not confirm, the queue goes on). Deleting what is not there is fine.
+        Raises NoSuchBucket, PreconditionFailed, DiskUnavailable."""
+        self._buckets.require(name.bucket)
+        await self._tasks.finish(self._delete(name, precondition), "delete")
+
+    async def _delete(self, name: ObjectName, precondition: Precondition) -> None:
+        async with self._order.hold(name):
+            current = await self._changes.admitted(name, precondition)
+            row = self._catalogue.find(name)
+            if current is None and (row is not None or self._buckets.authoritative(name.bucket)):
+                return  # a tombstone is there already, or nothing ever was
+            job = self._job(name)
+            old = await self._catalogue.tombstone(name, job.generation, job)
+            self._shelf.changed(name, old)
+            self._counters.deletes += 1
+        uploading = old is not None and old.state is State.DIRTY  # may be slow: its order is the queue's business
+        if uploading or self._policies.write(name, None).ack is Ack.DISK:
+            self._queue.wake()
+        else:
+            await self._queue.attempt(job)
+
+    def _job(self, name: ObjectName) -> Job:
+        now = self._clock.now()
+        return Job(name, self._catalogue.next_generation(), JobKind.DELETE, 0, queued_at=now, next_try_at=now)

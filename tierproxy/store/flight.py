@@ -1,0 +1,246 @@
+"""One GET to alt for everybody who wants the object now; on the way it may become a blob.
+
+A flight belongs to the node. Readers join it, read from the growing copy, and leave whenever they like. It has two
+moments: ``opened`` (alt has answered with headers, so the entry is known) and ``verified`` (the last byte is here,
+length
+and checksum agree). No reader gets its last byte before ``verified``, so a broken body never looks whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from tierproxy.errors import AltCorrupt, AltUnavailable, DiskError, OutOfSpace, StaleGeneration, TierproxyError
+from tierproxy.logs import event
+from tierproxy.model import BlobLabel, Entry, ObjectName
+from tierproxy.ports import AltBody, AltTier, Catalogue, Clock, DiskTier, Hot, Staged
+from tierproxy.store.body import Md5Check, MemorySource, is_md5
+from tierproxy.store.counters import Counters
+from tierproxy.store.fill import FillChoice
+from tierproxy.store.lookup import UNSHARED, Lookup
+from tierproxy.store.shelf import Shelf
+from tierproxy.store.space import Reservation, Space
+from tierproxy.store.tasks import Tasks
+
+log = logging.getLogger(__name__)
+
+
+class Sink(Protocol):
+    """Where a flight's bytes go: a staged file or memory."""
+
+    @property
+    def size(self) -> int: ...
+
+    async def write(self, data: bytes | memoryview) -> None: ...
+
+    async def finish(self) -> None: ...
+
+    async def read(self, offset: int, length: int) -> bytes: ...
+
+
+class Flight:
+    """See the module. ``size`` of the sink is how far readers may read, less the last byte until ``verified``."""
+
+    def __init__(self, name: ObjectName) -> None:
+        self.name = name
+        loop = asyncio.get_running_loop()
+        self.opened: asyncio.Future[Entry] = loop.create_future()
+        self.verified: asyncio.Future[None] = loop.create_future()
+        self.fills = False  #: a copy is being made on disk
+        self.sink: Sink | None = None  #: None after ``opened``: not shared, every reader asks alt itself
+        self.first_byte_at = 0.0
+        self.readers = 0
+        self.on_idle: Callable[[], None] = lambda: None
+        self._grown = asyncio.Event()
+        for future in (self.opened, self.verified):
+            future.add_done_callback(_retrieve)
+
+    def __repr__(self) -> str:
+        return f"<Flight {self.name} {self.sink.size if self.sink else '-'} bytes, {self.readers} readers>"
+
+    def grow(self) -> None:
+        """loop. More bytes, or the end: wake the readers."""
+        self._grown.set()
+        self._grown = asyncio.Event()
+
+    def fail(self, error: BaseException) -> None:
+        for future in (self.opened, self.verified):
+            if not future.done():
+                future.set_exception(error)
+        self.grow()
+
+    async def readable(self, position: int) -> int:
+        """How far one may read, once that is beyond ``position``. Raises what broke the flight."""
+        sink = self.sink
+        assert sink is not None, "not shared"
+        while True:
+            if self.verified.done():
+                self.verified.result()
+                return sink.size
+            if sink.size - 1 > position:
+                return sink.size - 1
+            await self._grown.wait()
+
+    def leave(self) -> None:
+        self.readers -= 1
+        if not self.readers:
+            self.on_idle()
+
+
+def _retrieve(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()
+
+
+class Flights:
+    """The flights in the air, by name."""
+
+    def __init__(
+        self, *, alt: AltTier, disk: DiskTier, catalogue: Catalogue, hot: Hot, space: Space, shelf: Shelf,
+        lookup: Lookup, choice: FillChoice, tasks: Tasks, clock: Clock, counters: Counters,
+        etag_is_md5: bool = True,
+    ) -> None:  # fmt: skip
+        self._alt = alt
+        self._disk = disk
+        self._catalogue = catalogue
+        self._hot = hot
+        self._space = space
+        self._shelf = shelf
+        self._lookup = lookup
+        self._choice = choice
+        self._tasks = tasks
+        self._clock = clock
+        self._counters = counters
+        self._etag_is_md5 = etag_is_md5
+        self._flights: dict[ObjectName, Flight] = {}
+
+    def __repr__(self) -> str:
+        return f"<Flights {list(self._flights.values())}>"
+
+    def join(self, name: ObjectName) -> tuple[Flight, bool]:
+        """loop. The flight for ``name`` and whether it was there already. Every join needs a ``leave``."""
+        flight = self._flights.get(name)
+        joined = flight is not None
+        if flight is None:
+            flight = self._flights[name] = Flight(name)
+            self._tasks.spawn(self._fly(flight), f"flight {name}")
+        flight.readers += 1
+        return flight, joined
+
+    def detach(self, name: ObjectName) -> None:
+        """loop. The object changed: who is on board stays (they began before), nobody joins any more."""
+        self._flights.pop(name, None)
+
+    async def _fly(self, flight: Flight) -> None:
+        try:
+            body = await self._alt.get(flight.name)
+            try:
+                await self._carry(flight, body)
+            finally:
+                await body.close()
+        except BaseException as error:
+            flight.fail(error if isinstance(error, TierproxyError) else _cut(error))
+            if not isinstance(error, TierproxyError):
+                raise
+        finally:
+            if self._flights.get(flight.name) is flight:
+                del self._flights[flight.name]
+
+    async def _carry(self, flight: Flight, body: AltBody) -> None:
+        flight.first_byte_at = self._clock.monotonic()
+        entry, expected = self._lookup.identify(body.meta, self._catalogue.find(flight.name))
+        reservation = self._reserve(entry, expected)
+        if reservation is not None:
+            with reservation:
+                await self._fill(flight, body, entry, expected, reservation)
+            return
+        if self._choice.coalesced(entry.size):
+            check = Md5Check()
+            flight.sink = MemorySource(check=check)
+            flight.opened.set_result(entry)
+            await self._pump(flight, body, flight.sink, check, entry)
+        else:
+            flight.opened.set_result(entry)
+        if expected is not UNSHARED:
+            await self._lookup.learn(body.meta)
+
+    def _reserve(self, entry: Entry, expected: int | None) -> Reservation | None:
+        if expected is UNSHARED or not self._choice.fills(entry):
+            return None
+        try:
+            return self._space.reserve_fill(entry.size)
+        except OutOfSpace:
+            return None
+
+    async def _fill(
+        self, flight: Flight, body: AltBody, entry: Entry, expected: int | None, reservation: Reservation
+    ) -> None:
+        check = Md5Check()
+        staged = self._disk.stage(check)
+        flight.sink, flight.fills = staged, True
+        flight.opened.set_result(entry)
+        try:
+            await self._pump(flight, body, staged, check, entry)
+            await self._keep(staged, entry, expected, reservation)
+        except DiskError as error:  # readers on board go on from alt; nothing is kept
+            event(log, logging.WARNING, "fill failed on disk", name=flight.name, error=error)
+            await staged.discard()
+            flight.fail(error)
+        finally:
+            self._close_when_idle(flight, staged)
+
+    async def _pump(self, flight: Flight, body: AltBody, sink: Sink, check: Md5Check, entry: Entry) -> None:
+        async for chunk in body.chunks():
+            await sink.write(chunk)
+            flight.grow()
+        await sink.finish()
+        if sink.size != entry.size:
+            raise AltCorrupt(f"alt sent {sink.size} bytes of {flight.name}, which has {entry.size}")
+        if self._etag_is_md5 and is_md5(entry.etag) and check.etag() != entry.etag:
+            raise AltCorrupt(f"alt sent other bytes for {flight.name} than its ETag {entry.etag} says")
+        flight.verified.set_result(None)
+        flight.grow()
+
+    async def _keep(self, staged: Staged, entry: Entry, expected: int | None, reservation: Reservation) -> None:
+        assert entry.headers is not None, "alt's answer carries headers"
+        label = BlobLabel(entry.name, entry.generation, entry.etag, entry.headers, entry.written_at, entry.parts)
+        sealed = await staged.seal(label)
+        await staged.publish()
+        reservation.commit(sealed.footprint)
+        filled = entry.with_blob(sealed, at=self._clock.now())
+        try:
+            if entry.xxh3 not in {None, sealed.xxh3} and self._catalogue_agrees(entry):
+                raise AltCorrupt(f"alt's bytes of {entry.name} differ from those that were stored there")
+            old = await self._catalogue.fill(filled, expected=expected)
+        except (StaleGeneration, AltCorrupt):
+            self._counters.stale_fills += 1
+            self._shelf.remove([(sealed.name, sealed.footprint)])
+            return
+        if old is not None and old.blob not in {None, sealed.name}:
+            self._shelf.remove([(old.blob or "", old.blob_bytes)])
+        self._warm(staged, filled)
+
+    def _catalogue_agrees(self, entry: Entry) -> bool:
+        row = self._catalogue.find(entry.name)
+        return row is not None and row.generation == entry.generation
+
+    def _warm(self, staged: Staged, entry: Entry) -> None:
+        content = staged.content
+        row = self._catalogue.find(entry.name)
+        if content is not None and row is not None and row.generation == entry.generation:
+            self._hot.put(entry, content)
+
+    def _close_when_idle(self, flight: Flight, staged: Staged) -> None:
+        def close() -> None:
+            self._tasks.spawn(staged.close(), "close staged")
+
+        flight.on_idle = close
+        if not flight.readers:
+            close()
+
+
+def _cut(error: BaseException) -> TierproxyError:
+    return AltUnavailable(f"the read from alt was interrupted: {type(error).__name__}")

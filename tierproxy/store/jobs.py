@@ -1,0 +1,92 @@
+"""What the upload queue does with a job: make alt as the row says."""
+
+from __future__ import annotations
+
+import logging
+
+from tierproxy.errors import AltError, AltMissing, AltUncertain, BlobCorrupt, BlobMissing, StaleGeneration, Unreadable
+from tierproxy.logs import event
+from tierproxy.model import AltObject, Entry, Headers, Job, JobKind, State
+from tierproxy.ports import Alarms, AltTier, Catalogue, DiskTier, Source
+from tierproxy.store.body import is_md5
+
+log = logging.getLogger(__name__)
+
+
+class AltWrites:
+    """Sends an entry's bytes to alt and finds out what became of them."""
+
+    def __init__(self, alt: AltTier) -> None:
+        self._alt = alt
+
+    async def put(self, entry: Entry, source: Source, *, create: bool = False, match: str | None = None) -> str:
+        """PutObject of ``entry``; returns alt's ETag. An uncertain outcome is resolved by a HEAD: success if alt holds
+        these bytes, AltUnavailable if it certainly does not (yet), AltUncertain if that cannot be told either."""
+        md5 = entry.etag if is_md5(entry.etag) else ""
+        try:
+            return await self._alt.put(
+                entry.name, source, entry.headers or Headers(), md5=md5, etag=None if md5 else entry.etag,
+                parts=entry.parts, create=create, match=match,
+            )  # fmt: skip
+        except AltUncertain as error:
+            return await self._resolve(entry, error)
+
+    async def _resolve(self, entry: Entry, error: AltUncertain) -> str:
+        try:
+            found = await self._alt.head(entry.name)
+        except AltMissing:
+            raise AltUncertain(f"not in alt yet: {error}") from error
+        except AltError:
+            raise error from None
+        if not holds(found, entry):
+            raise AltUncertain(f"alt still has another content: {error}") from error
+        event(log, logging.INFO, "uncertain write had happened", name=entry.name)
+        return found.etag
+
+
+def holds(found: AltObject, entry: Entry) -> bool:
+    """Alt has the bytes of ``entry``: same size and the same client's ETag."""
+    return found.size == entry.size and entry.etag in {found.client_etag, found.etag}
+
+
+class Jobs:
+    """``perform`` for the upload queue: idempotent, and void when the row has moved on (StaleGeneration)."""
+
+    def __init__(
+        self, *, catalogue: Catalogue, disk: DiskTier, alt: AltTier, writes: AltWrites, alarms: Alarms
+    ) -> None:
+        self._catalogue = catalogue
+        self._disk = disk
+        self._alt = alt
+        self._writes = writes
+        self._alarms = alarms
+
+    async def perform(self, job: Job) -> None:
+        """Raises StaleGeneration, AltError, DiskError, Unreadable; then the job stays."""
+        if job.kind is JobKind.DELETE:
+            self._row(job, State.DELETING)
+            await self._alt.delete(job.name)
+            await self._catalogue.forget(job.name, job.generation)
+        else:
+            await self._upload(job, self._row(job, State.DIRTY))
+
+    async def _upload(self, job: Job, entry: Entry) -> None:
+        try:
+            blob = await self._disk.open(
+                entry.blob or "", size=entry.size, generation=entry.generation, xxh3=entry.xxh3
+            )
+        except (BlobMissing, BlobCorrupt) as error:
+            self._row(job, State.DIRTY)  # overwritten meanwhile: not damage
+            self._alarms.set("only copy damaged", str(job.name), blob=entry.blob, error=error)
+            raise Unreadable(f"cannot upload {job.name}: {error}") from error
+        try:
+            alt_etag = await self._writes.put(entry, blob)
+        finally:
+            await blob.close()
+        await self._catalogue.uploaded(job.name, job.generation, alt_etag)
+
+    def _row(self, job: Job, state: State) -> Entry:
+        entry = self._catalogue.find(job.name)
+        if entry is None or entry.generation != job.generation or entry.state is not state:
+            raise StaleGeneration
+        return entry

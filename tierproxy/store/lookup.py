@@ -1,0 +1,189 @@
+"""What is known of an object, and when alt has to be asked."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import NoReturn
+
+from cachetools import LRUCache
+
+from tierproxy.errors import AltMissing, AltUnavailable, LostInAlt, NoSuchKey
+from tierproxy.logs import event
+from tierproxy.model import AltObject, Entry, ObjectName, State
+from tierproxy.ports import Alarms, AltTier, Catalogue, Clock
+from tierproxy.store.buckets import Buckets
+from tierproxy.store.order import KeyOrder
+from tierproxy.store.policies import Policies
+from tierproxy.store.shelf import Shelf
+
+log = logging.getLogger(__name__)
+FRESH_NAMES = 100_000
+
+
+class Lookup:
+    """Reads rows, settles SUSPECT ones, revalidates those of buckets with other writers, learns what alt says."""
+
+    def __init__(
+        self, *, catalogue: Catalogue, alt: AltTier, buckets: Buckets, policies: Policies, order: KeyOrder,
+        shelf: Shelf, clock: Clock, alarms: Alarms,
+    ) -> None:  # fmt: skip
+        self._catalogue = catalogue
+        self._alt = alt
+        self._buckets = buckets
+        self._policies = policies
+        self._order = order
+        self._shelf = shelf
+        self._clock = clock
+        self._alarms = alarms
+        self._replaced: set[ObjectName] = set()
+        self._asked: LRUCache[ObjectName, float] = LRUCache(FRESH_NAMES)
+
+    async def known(self, name: ObjectName) -> Entry | None:
+        """The row a read may rely on. None: only alt can say. Raises NoSuchBucket, NoSuchKey (certain), AltError."""
+        entry = self._catalogue.find(name)
+        if entry is None:
+            if self._buckets.authoritative(name.bucket):
+                raise NoSuchKey
+            return None
+        if entry.state is State.DELETING:
+            raise NoSuchKey
+        if entry.state is State.SUSPECT and name not in self._replaced:
+            return await self.settled(name)
+        if entry.state is State.CLEAN and not self.fresh(name):
+            return await self._revalidated(entry)
+        return entry
+
+    async def head(self, name: ObjectName) -> Entry:
+        """The row with headers. Raises as ``known``; LostInAlt."""
+        entry = await self.known(name)
+        if entry is not None and entry.headers is not None:
+            return entry
+        try:
+            found = await self._alt.head(name)
+        except AltMissing:
+            await self.missing(name, entry)
+        return await self.learn(found)
+
+    async def current(self, name: ObjectName) -> Entry | None:
+        """What a change of ``name`` would replace, as a precondition sees it; the caller holds the name's order."""
+        row = self._catalogue.find(name)
+        if row is not None and row.state is State.SUSPECT:
+            return await self._settle(row)
+        if row is not None and row.state is State.DELETING:
+            return None
+        if (row is None and self._buckets.authoritative(name.bucket)) or (row is not None and self.fresh(name)):
+            return row
+        if row is not None and row.state is State.DIRTY:
+            return row
+        try:
+            return await self.learn(await self._alt.head(name))
+        except AltMissing:
+            return None
+
+    def fresh(self, name: ObjectName) -> bool:
+        """loop. The row needs no word from alt: this node is the only writer, or alt was asked recently enough."""
+        bucket = self._policies.bucket(name.bucket)
+        if bucket.exclusive:
+            return True
+        asked = self._asked.get(name)
+        return asked is not None and self._clock.monotonic() - asked < bucket.revalidate
+
+    @contextmanager
+    def being_replaced(self, name: ObjectName) -> Iterator[None]:
+        """loop. This process is overwriting ``name`` and knows that the old content is still the right one to serve."""
+        self._replaced.add(name)
+        try:
+            yield
+        finally:
+            self._replaced.discard(name)
+
+    async def settled(self, name: ObjectName) -> Entry | None:
+        """SUSPECT -> what alt holds. Raises AltError: then nobody can say which content is the right one."""
+        async with self._order.hold(name):
+            row = self._catalogue.find(name)
+            if row is None or row.state is State.DELETING:
+                raise NoSuchKey
+            return row if row.state is not State.SUSPECT else await self._settle(row)
+
+    async def learn(self, found: AltObject) -> Entry:
+        """Write down what alt said of an object and return the row that now speaks for it."""
+        row = self._catalogue.find(found.name)
+        entry, expected = self.identify(found, row)
+        if expected is not UNSHARED and entry != row:
+            let_go = await self._catalogue.learn(entry, expected=expected)
+            if let_go is not None:
+                self._shelf.changed(found.name, let_go)
+            entry = self._catalogue.find(found.name) or entry
+        self._asked[found.name] = self._clock.monotonic()
+        return entry
+
+    def identify(self, found: AltObject, row: Entry | None) -> tuple[Entry, int | None]:
+        """loop. The entry for what alt shows, and the generation of the row it belongs to: None to insert one,
+        ``UNSHARED`` when the row is in the middle of a change and must be left alone."""
+        if row is None:
+            return self._entry(found), None
+        if row.state is not State.CLEAN:
+            return replace(self._entry(found), generation=row.generation), UNSHARED
+        if row.alt_etag == found.etag and row.size == found.size:
+            if row.headers is not None:
+                return row, row.generation
+            etag = found.client_etag or found.etag
+            return replace(row, headers=found.headers, etag=etag, parts=found.parts), row.generation
+        if self._buckets.exclusive(found.name.bucket):
+            self._alarms.set("alt changed by somebody else", str(found.name), was=row.alt_etag, is_now=found.etag)
+        return self._entry(found), row.generation
+
+    async def missing(self, name: ObjectName, entry: Entry | None) -> NoReturn:
+        """Alt says 404. Raises NoSuchKey where alt decides, LostInAlt where the catalogue knows better."""
+        if entry is None:
+            raise NoSuchKey
+        row = self._catalogue.find(name)
+        if row is None or row.state is State.DELETING:  # deleted while alt was asked
+            raise NoSuchKey
+        if not self._buckets.exclusive(name.bucket) and row.state is State.CLEAN:
+            await self._catalogue.forget(name, row.generation)
+            self._shelf.changed(name, row)
+            raise NoSuchKey
+        if row.generation == entry.generation:
+            self._alarms.set("lost in alt", str(name), generation=row.generation, alt_etag=row.alt_etag)
+        raise LostInAlt(f"alt does not have {name}, which it had before")
+
+    async def _revalidated(self, entry: Entry) -> Entry:
+        try:
+            return await self.learn(await self._alt.head(entry.name))
+        except AltUnavailable as error:
+            if entry.blob is None:
+                raise
+            event(log, logging.WARNING, "served without asking alt", name=entry.name, error=error)
+            return entry
+        except AltMissing:
+            await self.missing(entry.name, entry)
+
+    async def _settle(self, row: Entry) -> Entry:
+        """Under the name's order. Ask alt which content it holds."""
+        try:
+            found = await self._alt.head(row.name)
+        except AltMissing:
+            await self.missing(row.name, row)
+        if found.etag == row.alt_etag and found.size == row.size:
+            await self._catalogue.settle(row.name, row.generation)
+            return replace(row, state=State.CLEAN)
+        entry = self._entry(found)
+        old = await self._catalogue.publish(entry)
+        self._shelf.changed(row.name, old)
+        event(log, logging.WARNING, "interrupted overwrite took effect", name=row.name, size=entry.size)
+        return entry
+
+    def _entry(self, found: AltObject) -> Entry:
+        return Entry(
+            name=found.name, generation=self._catalogue.next_generation(), state=State.CLEAN, size=found.size,
+            etag=found.client_etag or found.etag, alt_etag=found.etag, written_at=found.modified_at,
+            headers=found.headers, parts=found.parts,
+        )  # fmt: skip
+
+
+UNSHARED = -1
+"""``identify``'s "leave the row alone"."""

@@ -1,0 +1,148 @@
+"""Open objects, by where their bytes come from. Each is a ``tierproxy.store.calls.Reading``."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+from tierproxy.errors import AltMissing, AltPrecondition, DiskError, LostInAlt, Unreadable
+from tierproxy.model import ByteRange, Entry, State, Tier
+from tierproxy.ports import AltBody, AltTier, OpenBlob
+from tierproxy.store.body import Timings
+from tierproxy.store.flight import Flight
+
+CHUNK = 256 * 1024
+
+
+class ContentReading:
+    """All bytes at hand."""
+
+    def __init__(
+        self, entry: Entry, range: ByteRange | None, tier: Tier, fill: str, content: bytes, timings: Timings
+    ) -> None:
+        self.entry = entry
+        self.range = range
+        self.tier = tier
+        self.fill = fill
+        self.content: bytes = content if range is None else content[range.start : range.stop]
+        self.timings: Mapping[str, float] = timings.phases
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        if self.content:
+            yield self.content
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+class StreamReading:
+    """What the three streaming readings share: the range, and going on from alt when the near tier fails."""
+
+    tier = Tier.ALT
+    fill = "pass"
+    content: bytes | None = None
+
+    def __init__(self, entry: Entry, range: ByteRange | None, timings: Timings) -> None:
+        self.entry = entry
+        self.range = range
+        self._start, self._stop = (range.start, range.stop) if range else (0, entry.size)
+        self._timings = timings
+
+    @property
+    def timings(self) -> Mapping[str, float]:
+        return self._timings.phases
+
+
+class BlobReading(StreamReading):
+    """A large blob. A block that turns out damaged is replaced by alt's bytes in the same answer, if alt has them."""
+
+    tier = Tier.DISK
+    fill = "hit"
+
+    def __init__(
+        self, entry: Entry, range: ByteRange | None, timings: Timings, blob: OpenBlob, alt: AltTier,
+        damaged: Callable[[Entry, DiskError], Awaitable[bool]],
+    ) -> None:  # fmt: skip
+        super().__init__(entry, range, timings)
+        self._blob = blob
+        self._alt = alt
+        self._damaged = damaged
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        position = self._start
+        while position < self._stop:
+            try:
+                data = await self._blob.read(position, min(CHUNK, self._stop - position))
+            except DiskError as error:
+                if not await self._damaged(self.entry, error):
+                    raise Unreadable(f"the only copy of {self.entry.name} is damaged") from error
+                async for chunk in rest(self._alt, self.entry, position, self._stop):
+                    yield chunk
+                return
+            position += len(data)
+            yield data
+
+    async def close(self) -> None:
+        await self._blob.close()
+
+
+class FlightReading(StreamReading):
+    """Reads behind the front of a flight. A disk that fails under the flight makes the reader go on from alt."""
+
+    def __init__(self, entry: Entry, range: ByteRange | None, timings: Timings, flight: Flight, alt: AltTier) -> None:
+        super().__init__(entry, range, timings)
+        self._flight = flight
+        self._alt = alt
+        self._left = False
+        self.fill = "fill" if flight.fills else "pass"
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        position = self._start
+        while position < self._stop:
+            try:
+                end = min(await self._flight.readable(position), self._stop, position + CHUNK)
+                if end == self._stop:  # the last byte goes out only when all bytes are known to be right
+                    end = min(await self._flight.readable(self.entry.size - 1), self._stop)
+                assert self._flight.sink is not None
+                data = await self._flight.sink.read(position, end - position)
+            except DiskError:
+                async for chunk in rest(self._alt, self.entry, position, self._stop):
+                    yield chunk
+                return
+            position += len(data)
+            yield data
+
+    async def close(self) -> None:
+        if not self._left:
+            self._left = True
+            self._flight.leave()
+
+
+class PassReading(StreamReading):
+    """Straight from alt; nothing is kept."""
+
+    def __init__(self, entry: Entry, range: ByteRange | None, timings: Timings, body: AltBody) -> None:
+        super().__init__(entry, range, timings)
+        self._body = body
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        return self._body.chunks()
+
+    async def close(self) -> None:
+        await self._body.close()
+
+
+async def rest(alt: AltTier, entry: Entry, start: int, stop: int) -> AsyncIterator[bytes]:
+    """Bytes ``start`` to ``stop`` of exactly this content from alt. Raises Unreadable when only the disk had it,
+    LostInAlt
+    when alt's object is gone or another."""
+    if entry.state is State.DIRTY:
+        raise Unreadable(f"the only copy of {entry.name} is damaged")
+    try:
+        body = await alt.get(entry.name, ByteRange(start, stop), etag=entry.alt_etag)
+    except (AltPrecondition, AltMissing) as error:
+        raise LostInAlt(f"alt does not have this content of {entry.name} any more") from error
+    try:
+        async for chunk in body.chunks():
+            yield chunk
+    finally:
+        await body.close()

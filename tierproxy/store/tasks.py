@@ -1,0 +1,54 @@
+"""Every task of the store has an owner: this."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from tierproxy.errors import TierproxyError
+from tierproxy.logs import event
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+class Tasks:
+    """Tasks that belong to the node, not to a request: a client that leaves stops none of them."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def spawn(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+        """Start ``work``; its failure is logged if nobody awaits it."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    async def finish(self, work: Coroutine[Any, Any, T], name: str) -> T:
+        """Run ``work`` to its end even if the caller is cancelled meanwhile; returns its result."""
+        return await asyncio.shield(self.spawn(work, name))
+
+    async def drain(self, grace: float) -> int:
+        """Wait at most ``grace`` seconds for all tasks, then cancel what is left. Returns how many were cancelled."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace)
+        left = list(self._tasks)
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.gather(*left, return_exceptions=True)
+        return len(left)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception()  # marks it as retrieved: whoever awaits the task gets it as well
+        if error is not None and not isinstance(error, TierproxyError):
+            event(log, logging.DEBUG, "task failed", task=task.get_name(), error=error)

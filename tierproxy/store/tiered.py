@@ -1,0 +1,93 @@
+"""The two tiers as one store: what the object port, the command line and the tests talk to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tierproxy.model import Ack, BucketRow, Entry, Headers, ListPage, ListRequest, ObjectName
+from tierproxy.store.buckets import Buckets
+from tierproxy.store.calls import ANYTHING, Precondition, Reading, Select, Write, Written, whole
+from tierproxy.store.copying import Copier
+from tierproxy.store.counters import Counters
+from tierproxy.store.deleter import Deleter
+from tierproxy.store.listing import Listings
+from tierproxy.store.lookup import Lookup
+from tierproxy.store.multipart import Multipart
+from tierproxy.store.reader import Reader
+from tierproxy.store.shelf import Shelf
+from tierproxy.store.space import Space
+from tierproxy.store.writer import Writer
+
+
+class TieredStore:
+    """A facade without logic of its own; each way through the house has its own object."""
+
+    def __init__(
+        self, *, buckets: Buckets, lookup: Lookup, reader: Reader, writer: Writer, deleter: Deleter, copier: Copier,
+        multipart: Multipart, listings: Listings, shelf: Shelf, space: Space, counters: Counters,
+    ) -> None:  # fmt: skip
+        self._buckets = buckets
+        self._lookup = lookup
+        self._reader = reader
+        self._writer = writer
+        self._deleter = deleter
+        self._copier = copier
+        self._listings = listings
+        self._shelf = shelf
+        self.multipart = multipart
+        self.space = space
+        self.counters = counters
+
+    async def open(self, name: ObjectName, select: Select = whole, *, client: str = "") -> Reading:
+        """GetObject. ``client`` names who asks (for read counts). Errors: ``Reader.open``."""
+        self._buckets.require(name.bucket)
+        return await self._reader.open(name, select)
+
+    async def head(self, name: ObjectName, *, full: bool = True) -> Entry:
+        """HeadObject: the entry, with headers if ``full``. Raises NoSuchBucket, NoSuchKey, AltError, LostInAlt."""
+        self._buckets.require(name.bucket)
+        if not full:
+            entry = await self._lookup.known(name)
+            if entry is not None:
+                return entry
+        return await self._lookup.head(name)
+
+    async def write(self, write: Write) -> Written:
+        """PutObject. Errors: ``Writer.write``."""
+        return await self._writer.write(write)
+
+    async def delete(self, name: ObjectName, precondition: Precondition = ANYTHING) -> None:
+        """DeleteObject. Errors: ``Deleter.delete``."""
+        await self._deleter.delete(name, precondition)
+
+    async def copy(
+        self, source: ObjectName, target: ObjectName, *, headers: Headers | None = None, select: Select = whole,
+        precondition: Precondition = ANYTHING, ack: Ack | None = None,
+    ) -> Written:  # fmt: skip
+        """CopyObject. Errors: ``Copier.copy``."""
+        return await self._copier.copy(
+            source, target, headers=headers, select=select, precondition=precondition, ack=ack
+        )
+
+    async def page(self, request: ListRequest) -> ListPage:
+        """ListObjectsV2. Errors: ``Listings.page``."""
+        return await self._listings.page(request)
+
+    async def purge(self, entries: Sequence[Entry], *, by: str) -> int:
+        """``tierproxy.ports.Purgeable``: returns the bytes released."""
+        return await self._shelf.purge(entries, by=by)
+
+    def buckets(self) -> Sequence[BucketRow]:
+        return self._buckets.all()
+
+    def bucket(self, name: str) -> BucketRow:
+        """Raises NoSuchBucket."""
+        return self._buckets.require(name)
+
+    async def create_bucket(self, name: str) -> None:
+        """Errors: ``Buckets.create``."""
+        await self._buckets.create(name)
+
+    async def delete_bucket(self, name: str) -> None:
+        """Errors: ``Buckets.delete``."""
+        await self._buckets.delete(name)

@@ -1,0 +1,176 @@
+"""The upload queue: jobs that outlive the node, tried until alt has confirmed them. It takes a callable and nothing
+else.
+
+A job is in the journal from the commit that made its row DIRTY or DELETING until the commit that made the row CLEAN or
+removed it. Failing never removes a job: it is tried again after a growing, jittered wait, for ever, and an alarm rises
+when the oldest is older than the deadline. One try per name at a time; a newer job of a name waits for the running try.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from tierproxy.config.sections import QueueSection
+from tierproxy.errors import StaleGeneration, TierproxyError
+from tierproxy.logs import event
+from tierproxy.model import Job, ObjectName
+from tierproxy.ports import Alarms, Catalogue, Clock
+from tierproxy.store.counters import Counters
+
+log = logging.getLogger(__name__)
+OVERDUE = "upload overdue"
+POLL = 1.0
+"""Seconds between looks at the journal when nothing else wakes the queue: another process may have hurried a job."""
+
+
+class UploadQueue:
+    """Runs due jobs with at most ``workers`` at once; ``attempt`` lets a request do its own job at once instead."""
+
+    def __init__(
+        self, *, catalogue: Catalogue, perform: Callable[[Job], Awaitable[None]], clock: Clock, settings: QueueSection,
+        max_bytes: int, random: Callable[[], float], counters: Counters, alarms: Alarms,
+    ) -> None:  # fmt: skip
+        self._catalogue = catalogue
+        self._perform = perform
+        self._clock = clock
+        self._settings = settings
+        self._max_bytes = max_bytes
+        self._random = random
+        self._counters = counters
+        self._alarms = alarms
+        self._running: dict[ObjectName, tuple[int, asyncio.Task[bool]]] = {}
+        self._wake = asyncio.Event()
+        self._stopping = False
+
+    def __repr__(self) -> str:
+        totals = self._catalogue.queue_totals()
+        return f"<UploadQueue {totals.jobs} jobs, {totals.bytes} bytes, {len(self._running)} running>"
+
+    def reload(self, settings: QueueSection) -> None:
+        self._settings = settings
+
+    @property
+    def running(self) -> int:
+        """Tries under way now."""
+        return len(self._running)
+
+    def full(self) -> bool:
+        """loop. Beyond the limits: new writes must reach alt before they are acknowledged."""
+        totals = self._catalogue.queue_totals()
+        return totals.jobs >= self._settings.max_jobs or totals.bytes >= (self._settings.max_bytes or self._max_bytes)
+
+    def wake(self) -> None:
+        """loop. There may be something to do."""
+        self._wake.set()
+
+    async def attempt(self, job: Job) -> bool:
+        """Try ``job`` now, beside the workers: True when alt has confirmed it. A running try of the same name (of an
+        older job) is waited for first, one of the same job is shared. The job stays in the journal if it fails."""
+        while (running := self._running.get(job.name)) is not None:
+            generation, task = running
+            await asyncio.wait([task])
+            if generation == job.generation:
+                return not task.cancelled() and task.exception() is None and task.result()
+        return await asyncio.shield(self._start(job))
+
+    async def run(self) -> None:
+        """Until cancelled. Jobs that are running go on; see ``stop``."""
+        while not self._stopping:
+            self._wake.clear()
+            self._start_due()
+            self._watch_deadline()
+            await self._pause()
+
+    async def stop(self, grace: float) -> None:
+        """Start nothing new; wait for running tries at most ``grace`` seconds. The rest stays in the journal."""
+        self._stopping = True
+        self._wake.set()
+        tries = [task for _, task in self._running.values()]
+        if tries:
+            await asyncio.wait(tries, timeout=grace)
+        for task in tries:
+            task.cancel()
+        await asyncio.gather(*tries, return_exceptions=True)
+
+    def _start_due(self) -> None:
+        free = self._settings.workers - len(self._running)
+        if free <= 0:
+            return
+        # Running names are still in the journal, so ask for that many more.
+        for job in self._catalogue.due(self._clock.now(), free + len(self._running)):
+            if job.name not in self._running and free > 0:
+                self._start(job)
+                free -= 1
+
+    def _start(self, job: Job) -> asyncio.Task[bool]:
+        task = asyncio.get_running_loop().create_task(self._try(job), name=f"upload {job.name}")
+        self._running[job.name] = (job.generation, task)
+        task.add_done_callback(lambda done: self._ended(job, done))
+        return task
+
+    def _ended(self, job: Job, task: asyncio.Task[bool]) -> None:
+        del self._running[job.name]
+        if not task.cancelled() and task.exception() is not None:
+            event(log, logging.ERROR, "upload broke", name=job.name, error=task.exception())
+        self._wake.set()
+
+    async def _try(self, job: Job) -> bool:
+        try:
+            await self._perform(job)
+        except StaleGeneration:  # a newer job took its place meanwhile
+            return False
+        except TierproxyError as error:
+            self._counters.upload_failures += 1
+            event(
+                log,
+                logging.WARNING,
+                "upload failed",
+                name=job.name,
+                kind=job.kind,
+                attempts=job.attempts + 1,
+                error=error,
+            )
+            await self._catalogue.postpone(self._later(job, error))
+            return False
+        self._counters.uploads += 1
+        return True
+
+    def _later(self, job: Job, error: TierproxyError) -> Job:
+        """Exponential backoff with "equal jitter" (AWS Architecture Blog, Exponential Backoff And Jitter)."""
+        wait = min(self._settings.max_backoff, self._settings.backoff * 2.0 ** min(job.attempts, 30))
+        wait = wait / 2 + wait / 2 * self._random()
+        return replace(
+            job, attempts=job.attempts + 1, next_try_at=self._clock.now() + wait,
+            last_error=f"{type(error).__name__}: {error}"[:500],
+        )  # fmt: skip
+
+    def _watch_deadline(self) -> None:
+        oldest = self._catalogue.queue_totals().oldest_queued_at
+        if oldest is not None and self._clock.now() - oldest > self._settings.deadline:
+            self._alarms.set(OVERDUE, "queue", oldest_queued_at=oldest, deadline=float(self._settings.deadline))
+        else:
+            self._alarms.clear(OVERDUE, "queue")
+
+    async def _pause(self) -> None:
+        """Until woken, the next job is due, or the poll interval is over."""
+        due = self._catalogue.next_due()
+        wait = POLL
+        if due is not None:
+            ahead = due - self._clock.now()
+            if ahead > 2 * self._settings.max_backoff:  # the wall clock was set back: nobody waits that long
+                await self._catalogue.hurry(None, self._clock.now())
+                ahead = 0.0
+            busy = len(self._running) >= self._settings.workers
+            wait = POLL if busy or ahead <= 0 else min(POLL, ahead)
+        sleeper = asyncio.ensure_future(self._clock.sleep(wait))
+        waker = asyncio.ensure_future(self._wake.wait())
+        try:
+            await asyncio.wait([sleeper, waker], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleeper.cancel()
+            waker.cancel()
+            # Not "await sleeper" with CancelledError suppressed: that would swallow our own cancellation too.
+            await asyncio.gather(sleeper, waker, return_exceptions=True)

@@ -1,0 +1,199 @@
+"""The way of a write: onto the disk, to alt, or both at once.
+
+Receiving the body belongs to the request and may be cancelled; from the moment everything is received and verified the
+change belongs to the node and runs to its end (``Tasks.finish``), whatever becomes of the client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+
+from tierproxy.errors import AltError, DiskError, OutOfSpace, TierproxyError
+from tierproxy.logs import event
+from tierproxy.model import Ack, BlobLabel, Entry, Headers, ObjectName, OnAltDown, SealedBlob, State
+from tierproxy.ports import Catalogue, Clock, DiskTier, Staged
+from tierproxy.store.around import Around
+from tierproxy.store.body import Timings
+from tierproxy.store.buckets import Buckets
+from tierproxy.store.calls import Write, Written
+from tierproxy.store.changes import Changes, Content, received
+from tierproxy.store.order import KeyOrder
+from tierproxy.store.policies import Policies, WritePolicy
+from tierproxy.store.space import Reservation, Space
+from tierproxy.store.tasks import Tasks
+from tierproxy.store.upload import UploadQueue
+
+log = logging.getLogger(__name__)
+
+
+class Writer:
+    """PUT. See ``docs/semantics.md`` for who is told what under which trouble."""
+
+    def __init__(
+        self, *, disk: DiskTier, catalogue: Catalogue, changes: Changes, around: Around, buckets: Buckets,
+        policies: Policies, order: KeyOrder, space: Space, queue: UploadQueue, tasks: Tasks, clock: Clock,
+    ) -> None:  # fmt: skip
+        self._disk = disk
+        self._catalogue = catalogue
+        self._changes = changes
+        self._around = around
+        self._buckets = buckets
+        self._policies = policies
+        self._order = order
+        self._space = space
+        self._queue = queue
+        self._tasks = tasks
+        self._clock = clock
+
+    async def write(self, call: Write) -> Written:
+        """Raises NoSuchBucket, BadBody, PreconditionFailed, OutOfSpace (ack disk), AltError."""
+        self._buckets.require(call.name.bucket)
+        policy = self.policy(call.name, call.ack)
+        timings = Timings(self._clock)
+        if policy.ack is Ack.ALT:
+            return await self._around.write(call, timings)
+        try:
+            reservation = await self._space.reserve_write(call.size)
+        except OutOfSpace:
+            if policy.ack is Ack.DISK:
+                raise
+            return await self._around.write(call, timings)
+        staged = self._disk.stage(call.check)
+        handed_over = False
+        try:
+            try:
+                await self._receive(call, staged, timings)
+            except DiskError as error:
+                if policy.ack is Ack.DISK:
+                    raise
+                event(log, logging.WARNING, "disk failed, writing to alt only", name=call.name, error=error)
+                return await self._around.go_on(call, staged, timings)
+            call.check.verify(staged.size)
+            content = received(call, staged, call.check)
+            handed_over = True
+            return await self._tasks.finish(self.keep(content, staged, reservation, policy, timings), "write")
+        finally:
+            if not handed_over:
+                reservation.release()
+                await staged.close()
+
+    def policy(self, name: ObjectName, asked: Ack | None) -> WritePolicy:
+        """loop. The write policy as the queue's limits leave it: a full queue takes nothing more, so ack ``disk``
+        becomes
+        ``both``, and ``both`` is refused while alt is down."""
+        policy = self._policies.write(name, asked)
+        if policy.ack is not Ack.ALT and self._queue.full():
+            return WritePolicy(Ack.BOTH, OnAltDown.REFUSE)
+        return policy
+
+    async def keep(
+        self, content: Content, staged: Staged, reservation: Reservation, policy: WritePolicy, timings: Timings
+    ) -> Written:
+        """Owned by the node from here. Takes over ``staged`` and ``reservation``."""
+        try:
+            with reservation:
+                async with self._order.hold(content.name):
+                    current = await self._changes.admitted(content.name, content.precondition)
+                    if policy.ack is Ack.DISK:
+                        return await self._to_disk(content, staged, reservation, timings)
+                    if self._changes.queued(content.name) is None:
+                        return await self._to_both(content, current, staged, reservation, policy, timings)
+                    if policy.on_alt_down is OnAltDown.QUEUE:
+                        return await self._behind_queue(content, staged, reservation, timings)
+                    with timings.phase("queue"):
+                        await self._changes.settle_queue(content.name)
+                    current = self._catalogue.find(content.name)
+                    return await self._to_both(content, current, staged, reservation, policy, timings)
+        finally:
+            await staged.close()
+
+    async def _receive(self, call: Write, staged: Staged, timings: Timings) -> None:
+        with timings.phase("disk"):
+            async for piece in call.body:
+                await staged.write(piece)
+            await staged.finish()
+
+    async def _to_disk(self, content: Content, staged: Staged, reservation: Reservation, timings: Timings) -> Written:
+        entry = self._changes.entry(content, State.DIRTY)
+        sealed = await self._store(staged, entry, timings)
+        return await self._queue_up(content, entry, sealed, reservation, timings)
+
+    async def _store(self, staged: Staged, entry: Entry, timings: Timings) -> SealedBlob:
+        """The body on disk under its final name, durable, but nobody's yet."""
+        label = BlobLabel(
+            entry.name, entry.generation, entry.etag, entry.headers or Headers(), entry.written_at, entry.parts
+        )
+        with timings.phase("disk"):
+            sealed = await staged.seal(label)
+            await staged.publish()
+            return sealed
+
+    async def _queue_up(
+        self, content: Content, entry: Entry, sealed: SealedBlob, reservation: Reservation, timings: Timings
+    ) -> Written:
+        """Commit as DIRTY with a job for the upload queue."""
+        dirty = replace(entry, state=State.DIRTY).with_blob(sealed, at=self._clock.now())
+        with timings.phase("disk"):
+            written = await self._changes.commit(content, dirty, reservation, self._changes.job(dirty))
+        return Written(written, timings.phases)
+
+    async def _to_both(
+        self, content: Content, current: Entry | None, staged: Staged, reservation: Reservation, policy: WritePolicy,
+        timings: Timings,
+    ) -> Written:  # fmt: skip
+        """The queue has nothing for the name, so alt is ours to change: disk and alt at the same time."""
+        async with self._changes.suspected(current):
+            return await self._disk_and_alt(content, current, staged, reservation, policy, timings)
+
+    async def _disk_and_alt(
+        self, content: Content, current: Entry | None, staged: Staged, reservation: Reservation, policy: WritePolicy,
+        timings: Timings,
+    ) -> Written:  # fmt: skip
+        entry = self._changes.entry(content, State.CLEAN)
+        disk, alt = await asyncio.gather(
+            self._store(staged, entry, timings),
+            self._changes.send(content, entry, current, timings),
+            return_exceptions=True,
+        )
+        for outcome in (disk, alt):
+            if isinstance(outcome, BaseException) and not isinstance(outcome, TierproxyError):
+                raise outcome
+        if isinstance(alt, AltError):
+            return await self._without_alt(content, entry, current, disk, alt, reservation, policy, timings)
+        if isinstance(alt, BaseException):  # the source, our own disk, could not be read
+            await self._changes.undone(current, alt)
+            raise alt
+        entry = replace(entry, alt_etag=alt)
+        if isinstance(disk, SealedBlob):
+            entry = entry.with_blob(disk, at=self._clock.now())
+        else:
+            event(log, logging.WARNING, "written to alt only", name=content.name, error=disk)
+        with timings.phase("disk"):
+            return Written(await self._changes.commit(content, entry, reservation), timings.phases)
+
+    async def _without_alt(
+        self, content: Content, entry: Entry, current: Entry | None, disk: SealedBlob | BaseException, error: AltError,
+        reservation: Reservation, policy: WritePolicy, timings: Timings,
+    ) -> Written:  # fmt: skip
+        """Alt did not confirm. Queue it, or undo everything and say so."""
+        queue = policy.on_alt_down is OnAltDown.QUEUE and not self._changes.precondition_lost(error)
+        if queue and isinstance(disk, SealedBlob):
+            event(log, logging.WARNING, "queued, alt did not take it", name=content.name, error=error)
+            return await self._queue_up(content, entry, disk, reservation, timings)
+        if isinstance(disk, SealedBlob):
+            await self._disk.remove([disk.name])
+        await self._changes.undone(current, error)
+        raise error
+
+    async def _behind_queue(
+        self, content: Content, staged: Staged, reservation: Reservation, timings: Timings
+    ) -> Written:
+        """The queue has work for this name, so alt is the queue's to change: go through it, and see how far it gets."""
+        written = await self._to_disk(content, staged, reservation, timings)
+        with timings.phase("queue"):
+            await self._queue.attempt(self._changes.job(written.entry))
+        now = self._catalogue.find(content.name)
+        same = now is not None and now.generation == written.entry.generation
+        return replace(written, entry=now) if same and now else written

@@ -1,0 +1,175 @@
+"""A whole store on a temporary directory, with the alt tier and the clock a test chooses."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import cast
+
+from tierproxy.alt.memory import MemoryAlt
+from tierproxy.clock import SystemClock
+from tierproxy.config.sections import BucketSection, Config, NodeSection, ScrubSection
+from tierproxy.disk.fsio import Files
+from tierproxy.model import Ack, Entry, Headers, JobKind, ObjectName, Tier
+from tierproxy.node import Node, Parts
+from tierproxy.ports import AltTier, Clock
+from tierproxy.store.body import Md5Check
+from tierproxy.store.calls import ANYTHING, Precondition, Select, Write, Written, whole
+from tierproxy.testing.invariants import check_invariants
+from tierproxy.wiring import Doors, assemble, open_local
+
+BUCKET = "mail"
+
+
+def config_for(root: Path, **sections: object) -> Config:
+    """A configuration of one exclusive bucket ``mail`` below ``root``; ``sections`` replace whole sections."""
+    base = Config(
+        node=NodeSection(data_dir=str(root)), bucket=(BucketSection(name=BUCKET),), scrub=ScrubSection(enabled=False)
+    )
+    return dataclasses.replace(base, **sections)  # type: ignore[arg-type]
+
+
+class Rig:
+    """A started node without a server, and the few verbs tests need."""
+
+    def __init__(self, node: Node, alt: AltTier, root: Path) -> None:
+        self.node = node
+        self.alt = alt
+        self.root = root
+
+    @property
+    def parts(self) -> Parts:
+        return self.node.parts
+
+    def row(self, key: str) -> Entry | None:
+        return self.parts.catalogue.find(name(key))
+
+    async def put(
+        self, key: str, body: bytes, *, ack: Ack | None = None, precondition: Precondition = ANYTHING,
+        headers: Headers | None = None, piece: int = 64 * 1024,
+    ) -> Written:  # fmt: skip
+        return await self.parts.store.write(
+            Write(
+                name(key), headers or Headers(content_type="message/rfc822"), len(body), pieces(body, piece),
+                Md5Check(len(body)), precondition, ack,
+            )
+        )  # fmt: skip
+
+    async def get(self, key: str, select: Select = whole) -> bytes:
+        return (await self.read(key, select))[1]
+
+    async def read(self, key: str, select: Select = whole) -> tuple[Tier, bytes]:
+        """The tier the bytes came from, and the bytes."""
+        reading = await self.parts.store.open(name(key), select)
+        try:
+            if reading.content is not None:
+                return reading.tier, reading.content
+            return reading.tier, b"".join([chunk async for chunk in reading.chunks()])
+        finally:
+            await reading.close()
+
+    async def delete(self, key: str) -> None:
+        await self.parts.store.delete(name(key))
+
+    async def purge(self, *keys: str) -> int:
+        """Drop the blobs of ``keys`` (all: none given), as a purge would."""
+        entries = [row for key in keys if (row := self.row(key))] if keys else self.parts.catalogue.victims(10_000)
+        return await self.parts.store.purge(entries, by="operator")
+
+    async def idle(self) -> None:
+        """Until no background work of the store is left: fills, unlinks, running uploads."""
+        while len(self.parts.tasks) or self.parts.queue.running:
+            await asyncio.sleep(0)
+
+    async def drained(self) -> None:
+        """Until alt has everything."""
+        self.parts.queue.wake()
+        while self.parts.catalogue.queue_totals().jobs:
+            await asyncio.sleep(0.001)
+        await self.idle()
+
+    async def check(self) -> None:
+        """The invariants of the data directory and of the store's accounting."""
+        await self.idle()
+        parts = self.parts
+        await check_invariants(parts.catalogue, parts.disk, parts.space, root=self.root)
+
+    def journal(self) -> list[tuple[str, JobKind]]:
+        return [(job.name.key, job.kind) for job in self.parts.catalogue.jobs()]
+
+
+def name(key: str) -> ObjectName:
+    return ObjectName(BUCKET, key)
+
+
+async def pieces(body: bytes, size: int) -> AsyncIterator[bytes]:
+    """``body`` as a client sends it."""
+    for offset in range(0, len(body), size):
+        yield body[offset : offset + size]
+
+
+@asynccontextmanager
+async def rig(
+    root: Path, *, alt: AltTier | None = None, clock: Clock | None = None, files: Files | None = None,
+    check: bool = True, wrap: Callable[[Doors], Doors] = lambda doors: doors, **sections: object,
+) -> AsyncIterator[Rig]:  # fmt: skip
+    """A started node; on the way out its invariants are checked and it is stopped in order. ``alt`` is not closed, so
+    that a second rig on the same ``root`` finds it again."""
+    backend = alt or MemoryAlt()
+    time = clock or SystemClock()
+    node = stopped_node(root, backend, time, files, wrap, **sections)
+    await node.start()
+    one = Rig(node, backend, root)
+    try:
+        yield one
+        if check:
+            await one.check()
+    finally:
+        await node.stop(5)
+
+
+def stopped_node(
+    root: Path, alt: AltTier, clock: Clock, files: Files | None = None,
+    wrap: Callable[[Doors], Doors] = lambda doors: doors, **sections: object,
+) -> Node:  # fmt: skip
+    """A node without a server, not started. ``wrap`` may replace implementations of ports."""
+    opener = _opener(config_for(root, **sections), cast(AltTier, Kept(alt)), clock, files, wrap)
+    return Node(opener, lambda _parts: None)
+
+
+def _opener(
+    config: Config, alt: AltTier, clock: Clock, files: Files | None, wrap: Callable[[Doors], Doors]
+) -> Callable[[], Awaitable[Parts]]:
+    async def open_parts() -> Parts:
+        return assemble(wrap(await open_local(config, alt, clock, files)))
+
+    return open_parts
+
+
+class Kept:  # an AltTier by delegation
+    """An alt tier that survives the node's ``close``."""
+
+    def __init__(self, alt: AltTier) -> None:
+        self._alt = alt
+
+    def __getattr__(self, attribute: str) -> object:
+        return getattr(self._alt, attribute)
+
+    async def close(self) -> None:
+        """Not ours."""
+
+
+async def abandon(node: Node) -> None:
+    """The machine has stopped: nothing is finished, flushed or journaled; only descriptors and threads are given
+    back."""
+    parts = node.parts
+    with suppress(BaseException):
+        await node.quiet()
+    await parts.queue.stop(0)
+    await parts.tasks.drain(0)
+    for close in reversed(parts.closers):
+        with suppress(BaseException):
+            await close()

@@ -1,0 +1,254 @@
+"""The only place that knows everybody: from a configuration to a node."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tierproxy.alt.bucket import Level, check_buckets
+from tierproxy.alt.limit import Counted, Limited
+from tierproxy.alt.mapping import BucketMap
+from tierproxy.alt.s3 import S3Alt
+from tierproxy.catalogue import SqliteCatalogue, catalogue_file
+from tierproxy.clock import SystemClock
+from tierproxy.config.sections import Config
+from tierproxy.disk.blobs import DiskBlobs
+from tierproxy.disk.fsio import Files
+from tierproxy.disk.lock import DataLock
+from tierproxy.errors import ConfigError
+from tierproxy.hot.memory import MemoryTier, NoMemory
+from tierproxy.logs import event
+from tierproxy.node import Node, Parts, Server
+from tierproxy.offload import ThreadPool
+from tierproxy.ports import AltTier, Catalogue, Clock, DiskTier, Hot
+from tierproxy.purge.run import PressurePurge
+from tierproxy.s3api.app import ObjectApp
+from tierproxy.s3api.auth import AccessKey, Authenticator, Open, SigV4
+from tierproxy.s3api.grants import Grants
+from tierproxy.server import ObjectServer
+from tierproxy.store.alarms import AlarmBoard
+from tierproxy.store.around import Around
+from tierproxy.store.buckets import Buckets
+from tierproxy.store.changes import Changes
+from tierproxy.store.copying import Copier
+from tierproxy.store.counters import Counters
+from tierproxy.store.deleter import Deleter
+from tierproxy.store.fill import FillChoice
+from tierproxy.store.flight import Flights
+from tierproxy.store.jobs import AltWrites, Jobs
+from tierproxy.store.listing import Listings
+from tierproxy.store.lookup import Lookup
+from tierproxy.store.multipart import Multipart
+from tierproxy.store.order import KeyOrder
+from tierproxy.store.policies import Policies
+from tierproxy.store.reader import Reader
+from tierproxy.store.reads import ReadCounts
+from tierproxy.store.recover import Recovery
+from tierproxy.store.scrub import Scrub
+from tierproxy.store.shelf import Shelf
+from tierproxy.store.space import Space
+from tierproxy.store.tasks import Tasks
+from tierproxy.store.tiered import TieredStore
+from tierproxy.store.upload import UploadQueue
+from tierproxy.store.writer import Writer
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Doors:
+    """The implementations of the ports a store is made of, open and ready."""
+
+    config: Config
+    clock: Clock
+    catalogue: Catalogue
+    disk: DiskTier
+    alt: AltTier
+    hot: Hot
+    random: Callable[[], float] = random.random
+    closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+
+
+def assemble(doors: Doors) -> Parts:
+    """loop. Wire a store and everything that works beside it; nothing is started."""
+    config, clock, catalogue, disk, alt, hot = (
+        doors.config, doors.clock, doors.catalogue, doors.disk, doors.alt, doors.hot,
+    )  # fmt: skip
+    alarms, counters, tasks, order = AlarmBoard(), Counters(), Tasks(), KeyOrder()
+    policies = Policies(config)
+    space = Space(config.disk, catalogue.totals().blob_bytes + catalogue.part_bytes(), disk.free)
+    shelf = Shelf(
+        disk=disk, catalogue=catalogue, hot=hot, space=space, tasks=tasks, clock=clock, counters=counters, alarms=alarms
+    )
+    buckets = Buckets(catalogue, alt, policies, clock, config.dynamic_buckets)
+    lookup = Lookup(
+        catalogue=catalogue, alt=alt, buckets=buckets, policies=policies, order=order, shelf=shelf, clock=clock,
+        alarms=alarms,
+    )  # fmt: skip
+    choice = FillChoice(policies, clock)
+    flights = Flights(
+        alt=alt, disk=disk, catalogue=catalogue, hot=hot, space=space, shelf=shelf, lookup=lookup, choice=choice,
+        tasks=tasks, clock=clock, counters=counters, etag_is_md5=config.alt.server_side_encryption != "aws:kms",
+    )  # fmt: skip
+    shelf.on_change.append(flights.detach)
+    reads = ReadCounts(catalogue, clock)
+    reader = Reader(
+        hot=hot, disk=disk, alt=alt, catalogue=catalogue, lookup=lookup, flights=flights, choice=choice, shelf=shelf,
+        reads=reads, counters=counters, clock=clock,
+    )  # fmt: skip
+    writes = AltWrites(alt)
+    jobs = Jobs(catalogue=catalogue, disk=disk, alt=alt, writes=writes, alarms=alarms)
+    queue = UploadQueue(
+        catalogue=catalogue, perform=jobs.perform, clock=clock, settings=config.queue,
+        max_bytes=config.disk.max_bytes, random=doors.random, counters=counters, alarms=alarms,
+    )  # fmt: skip
+    changes = Changes(
+        catalogue=catalogue, lookup=lookup, buckets=buckets, shelf=shelf, queue=queue, writes=writes, clock=clock,
+        counters=counters,
+    )  # fmt: skip
+    around = Around(alt=alt, changes=changes, order=order, space=space, tasks=tasks)
+    writer = Writer(
+        disk=disk, catalogue=catalogue, changes=changes, around=around, buckets=buckets, policies=policies,
+        order=order, space=space, queue=queue, tasks=tasks, clock=clock,
+    )  # fmt: skip
+    deleter = Deleter(
+        catalogue=catalogue, changes=changes, buckets=buckets, policies=policies, order=order, shelf=shelf,
+        queue=queue, tasks=tasks, clock=clock, counters=counters,
+    )  # fmt: skip
+    copier = Copier(
+        alt=alt, disk=disk, lookup=lookup, buckets=buckets, reader=reader, writer=writer, changes=changes,
+        order=order, space=space, tasks=tasks, clock=clock,
+    )  # fmt: skip
+    multipart = Multipart(
+        disk=disk, catalogue=catalogue, buckets=buckets, reader=reader, writer=writer, space=space, order=order,
+        tasks=tasks, clock=clock, policies=policies,
+    )  # fmt: skip
+    listings = Listings(catalogue=catalogue, alt=alt, buckets=buckets, policies=policies)
+    store = TieredStore(
+        buckets=buckets, lookup=lookup, reader=reader, writer=writer, deleter=deleter, copier=copier,
+        multipart=multipart, listings=listings, shelf=shelf, space=space, counters=counters,
+    )  # fmt: skip
+    purge = PressurePurge(catalogue, store, space, clock, alarms)
+    space.on_pressure = purge.wake
+    space.relieve = purge.relieve
+    scrub = Scrub(
+        catalogue=catalogue, disk=disk, mender=shelf, clock=clock, alarms=alarms, settings=config.scrub,
+        first_generation=catalogue.next_generation(),
+    )  # fmt: skip
+    recovery = Recovery(disk=disk, catalogue=catalogue, lookup=lookup, buckets=buckets, clock=clock)
+    return Parts(
+        config=config, clock=clock, alarms=alarms, catalogue=catalogue, disk=disk, alt=alt, hot=hot, space=space,
+        counters=counters, policies=policies, buckets=buckets, lookup=lookup, flights=flights, reads=reads,
+        queue=queue, recovery=recovery, purge=purge, scrub=scrub, tasks=tasks, store=store, closers=doors.closers,
+    )  # fmt: skip
+
+
+async def open_local(config: Config, alt: AltTier, clock: Clock, files: Files | None = None) -> Doors:
+    """The data directory's side: lock, disk tier, catalogue, memory tier. Raises ConfigError, DataDirectoryInUse,
+    DiskError; what was opened before the failure is closed again. ``alt`` is closed with the rest."""
+    files = files or Files()
+    root = Path(config.node.data_dir).expanduser()
+    closers: list[Callable[[], Awaitable[None]]] = [alt.close]
+    try:
+        lock = DataLock.take(root, files)
+
+        async def unlock() -> None:
+            lock.release()
+
+        closers.append(unlock)
+        blob_threads = ThreadPool("blobs", config.disk.threads)
+        page_threads = ThreadPool("catalogue", 2)
+        closers += [blob_threads.close, page_threads.close]
+        disk = await DiskBlobs.start(root, files, blob_threads, clock, os.urandom)
+        closers.append(disk.close)
+        _refuse_lost_catalogue(root)
+        catalogue = SqliteCatalogue(root, page_threads)
+        closers.append(catalogue.close)
+    except BaseException:
+        for close in reversed(closers):
+            await close()
+        raise
+    hot: Hot = MemoryTier(config.memory.max_bytes, config.memory.max_object) if config.memory.max_bytes else NoMemory()
+    return Doors(config=config, clock=clock, catalogue=catalogue, disk=disk, alt=alt, hot=hot, closers=closers)
+
+
+def _refuse_lost_catalogue(root: Path) -> None:
+    """Blobs without a catalogue: to begin a new one would make leftovers of all of them, dirty mail included."""
+    if not catalogue_file(root).exists() and any((root / "blobs").glob("*/*/*")):
+        raise ConfigError(
+            f"{root} holds blobs and no catalogue",
+            hint="run `tierproxy catalogue rebuild`, or restore the catalogue from a backup",
+        )
+
+
+def build(config: Config, *, clock: Clock | None = None, alt: AltTier | None = None) -> Node:
+    """A node for ``config``, not started. ``alt`` replaces the S3 server of the configuration (tests, demo)."""
+    time = clock or SystemClock()
+
+    async def open_parts() -> Parts:
+        backend = alt or open_alt(config, time)
+        parts = assemble(await open_local(config, backend, time))
+        if config.alt.check_at_start:
+            parts.check_alt = alt_check(config, parts)
+        return parts
+
+    return Node(open_parts, lambda parts: object_server(config, parts))
+
+
+def open_alt(config: Config, clock: Clock) -> AltTier:
+    """The configured S3 server, counted and limited. Reads credentials, which may ask the instance's metadata service:
+    call it before requests are served. Raises ConfigError."""
+    threads = ThreadPool("alt", 8)
+    alt = S3Alt(config.alt, BucketMap(config.bucket, config.dynamic_buckets), threads, clock=clock)
+    return OwnThreads(Counted(Limited(alt, config.alt.concurrency)), threads)
+
+
+class OwnThreads(Counted):
+    """The outermost alt tier: what it counts is what the store asked for. Ends its threads with itself."""
+
+    def __init__(self, alt: AltTier, threads: ThreadPool) -> None:
+        super().__init__(alt)
+        self._threads = threads
+
+    async def close(self) -> None:
+        await super().close()
+        await self._threads.close()
+
+
+def alt_check(config: Config, parts: Parts) -> Callable[[], Awaitable[None]]:
+    """Look at alt's buckets once, beside the first requests: what would lose or freeze mail becomes an alarm."""
+
+    async def check() -> None:
+        threads = ThreadPool("alt-check", 1)
+        try:
+            places = BucketMap(config.bucket, config.dynamic_buckets).places()
+            for finding in await threads.run(check_buckets, config.alt, places):
+                if finding.level is Level.INFO:
+                    event(log, logging.INFO, "alt bucket", bucket=finding.bucket, about=finding.text)
+                else:
+                    parts.alarms.set(f"alt bucket {finding.level}", finding.bucket, about=finding.text)
+        finally:
+            await threads.close()
+
+    return check
+
+
+def authenticator(config: Config, clock: Clock) -> Authenticator:
+    """Who may come in, as ``[listen] auth`` and ``[[key]]`` say."""
+    if config.listen.auth == "none":
+        return Open()
+    keys = [AccessKey(key.access_key_id, key.secret, Grants.of(key.buckets, key.access)) for key in config.key]
+    return SigV4(keys, config.listen.region, clock)
+
+
+def object_server(config: Config, parts: Parts) -> Server:
+    """The object port. Raises ConfigError."""
+    app = ObjectApp(
+        parts.store, authenticator(config, parts.clock), config.listen, parts.clock,
+        access_log=config.node.access_log,
+    )  # fmt: skip
+    return ObjectServer(config.listen, app, parts.clock)
