@@ -145,6 +145,21 @@ async def test_parts_become_one_object() -> None:
     assert (await complete(probe, upload, completion((1, etags[0])))).code == "NoSuchUpload"
 
 
+async def test_a_completion_whose_answer_was_lost_can_be_repeated() -> None:
+    probe = serve(MemoryStore())
+    upload = await begin(probe)
+    etags = await put_parts(probe, upload, b"aaa", b"b")
+    body = completion(*enumerate(etags, 1))
+    first = await complete(probe, upload, body)
+    again = await complete(probe, upload, body)
+    assert (again.status, again.text("ETag")) == (200, first.text("ETag"))
+    await probe.put("/mail/big", b"newer")
+    assert (await complete(probe, upload, body)).code == "NoSuchUpload"
+    assert (await complete(probe, upload, completion((1, "not hex")))).code == "NoSuchUpload"
+    await probe.delete("/mail/big")
+    assert (await complete(probe, upload, body)).code == "NoSuchUpload"
+
+
 async def test_checksums_of_parts_become_a_composite_one() -> None:
     store = MemoryStore()
     probe = serve(store)

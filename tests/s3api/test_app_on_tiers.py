@@ -125,6 +125,8 @@ async def test_a_multipart_upload_becomes_one_object_with_a_checksum(tmp_path: P
         assert done.text("ETag") == f'"{digest}-3"'
         composite = crc(b"".join(zlib.crc32(part).to_bytes(4, "big") for part in parts))
         assert done.text("ChecksumCRC32") == f"{composite}-3"
+        again = await probe.post(f"/mail/big?uploadId={id}", body)
+        assert (again.status, again.text("ETag")) == (200, done.text("ETag"))
         got = await probe.get("/mail/big")
         assert got.body == b"".join(parts)
         assert (await probe.get("/mail/big?partNumber=2")).body == parts[1]

@@ -24,6 +24,7 @@ from tierproxy.s3api.auth import AccessKey, SigV4
 from tierproxy.s3api.grants import EVERYTHING
 from tierproxy.s3api.ports import Store
 from tierproxy.server import ObjectServer
+from tierproxy.testing.certificates import write_certificate
 from tierproxy.testing.memory_store import MemoryStore
 from tierproxy.testing.rig import rig
 
@@ -50,18 +51,24 @@ async def tiered_store(root: Path) -> AsyncIterator[Store]:
 def with_client(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
     """Run steps in a thread with a client of a fresh server."""
 
-    def run(steps: Steps, *, secret: str = SECRET, **options: Any) -> None:
+    def run(steps: Steps, *, secret: str = SECRET, tls: bool = False, **options: Any) -> None:
+        files = write_certificate(tmp_path, "one") if tls else None
+
         async def serve() -> None:
-            async with request.param(tmp_path) as store:
-                await _serve(store, steps, secret, options)
+            async with request.param(tmp_path / "data") as store:
+                await _serve(store, steps, secret, files, options)
 
         asyncio.run(serve())
 
     return run
 
 
-async def _serve(store: Store, steps: Steps, secret: str, options: dict[str, Any]) -> None:
-    clock, settings = SystemClock(), ListenSection(address="127.0.0.1:0")
+async def _serve(
+    store: Store, steps: Steps, secret: str, files: tuple[str, str] | None, options: dict[str, Any]
+) -> None:
+    certificate, key = files or ("", "")
+    clock = SystemClock()
+    settings = ListenSection(address="127.0.0.1:0", tls_certificate=certificate, tls_key=key)
     keys = SigV4([AccessKey("AKIDEXAMPLE", SECRET, EVERYTHING)], settings.region, clock)
     server = ObjectServer(settings, ObjectApp(store, keys, settings, clock), clock)
     await server.start()
@@ -71,6 +78,7 @@ async def _serve(store: Store, steps: Steps, secret: str, options: dict[str, Any
         aws_access_key_id="AKIDEXAMPLE",
         aws_secret_access_key=secret,
         region_name=settings.region,
+        verify=certificate or None,
         config=Config(retries={"max_attempts": 1}, **options),
     )
     try:
@@ -121,14 +129,24 @@ def test_every_checksum_a_stream_can_have(with_client: Run, algorithm: str) -> N
     with_client(steps)
 
 
+@pytest.mark.parametrize("tls", [True, False])
 @pytest.mark.parametrize("checksums", ["when_supported", "when_required"])
 @pytest.mark.parametrize("signed", [True, False])
-def test_bodies_signed_or_not_with_checksums_or_without(with_client: Run, checksums: str, signed: bool) -> None:
+def test_bodies_signed_or_not_with_checksums_or_without(
+    with_client: Run, checksums: str, signed: bool, tls: bool
+) -> None:
     def steps(client: Any) -> None:
-        client.put_object(Bucket="mail", Key="1", Body=b"mail")
-        assert content(client, "1") == b"mail"
+        sent: list[str] = []
+        client.meta.events.register(
+            "before-send.s3.PutObject",
+            lambda request, **_: sent.append(str(request.headers.get("X-Amz-Content-SHA256"))),
+        )
+        client.put_object(Bucket="mail", Key="1", Body=io.BytesIO(b"mail" * 50_000))
+        assert content(client, "1") == b"mail" * 50_000
+        if tls and checksums == "when_supported" and not signed:
+            assert "STREAMING-UNSIGNED-PAYLOAD-TRAILER" in sent[0]
 
-    with_client(steps, request_checksum_calculation=checksums, s3={"payload_signing_enabled": signed})
+    with_client(steps, tls=tls, request_checksum_calculation=checksums, s3={"payload_signing_enabled": signed})
 
 
 def test_a_multipart_upload_and_download(with_client: Run) -> None:

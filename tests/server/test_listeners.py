@@ -10,14 +10,12 @@ import ssl
 import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tierproxy.config.sections import ListenSection
@@ -26,6 +24,7 @@ from tierproxy.s3api.app import ObjectApp
 from tierproxy.s3api.auth import Open
 from tierproxy.server import ObjectServer
 from tierproxy.server.listeners import check_listen, split_address
+from tierproxy.testing.certificates import write_certificate
 from tierproxy.testing.clock import VirtualClock
 from tierproxy.testing.memory_store import MemoryStore
 from tierproxy.testing.wire import on_both_loops
@@ -177,28 +176,6 @@ async def test_when_one_listener_fails_the_other_is_closed_again(tmp_path: Path)
 
 
 # ---------------------------------------------------------------- TLS
-
-
-def write_certificate(folder: Path, name: str) -> tuple[str, str]:
-    """A self-signed certificate for localhost and its key, as ``tls_certificate`` and ``tls_key``."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(datetime.now(UTC) - timedelta(days=1))
-        .not_valid_after(datetime.now(UTC) + timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    files = folder / "cert.pem", folder / "key.pem"
-    files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    files[1].write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return str(files[0]), str(files[1])
 
 
 def client_context() -> ssl.SSLContext:

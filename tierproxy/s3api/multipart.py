@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
-from tierproxy.errors import InvalidPart
+from tierproxy.errors import InvalidPart, NoSuchKey, NoSuchUpload
 from tierproxy.model import Part, Upload
 from tierproxy.s3api.body import object_body, read_document
 from tierproxy.s3api.call import Answer, Call, Port, xml_answer
@@ -26,7 +27,7 @@ from tierproxy.s3api.listing import encoding_of
 from tierproxy.s3api.patience import answer_patiently
 from tierproxy.s3api.ranges import part_number
 from tierproxy.s3api.request import Request
-from tierproxy.s3api.timing import written_headers
+from tierproxy.s3api.timing import tiers_header, written_headers
 from tierproxy.s3api.xmlio import MAX_PARTS, NamedPart, parse_complete
 
 PAGE = 1000  #: parts or uploads in one answer, at most
@@ -112,8 +113,11 @@ async def complete_multipart_upload(port: Port, call: Call) -> Answer | None:
     """CompleteMultipartUpload."""
     request = call.request
     precondition = write_precondition(request)
-    upload = _upload(port, request)
     named = parse_complete(await read_document(call, checksums=False))
+    try:
+        upload = _upload(port, request)
+    except NoSuchUpload:
+        return await _completed_before(port, call, named)
     staged = {part.number: part for part in port.store.multipart.parts(upload, 0, MAX_PARTS)}
     parts = [_match(one, staged.get(one.number)) for one in named]
     _check_size(port, request, parts)
@@ -128,11 +132,35 @@ async def complete_multipart_upload(port: Port, call: Call) -> Answer | None:
             checksums=checksums,
             checksum_type=upload.checksum_type if checksums else None,
         )
-        host = request.header("host") or ""
-        url = f"{call.exchange.scheme}://{host}{request.raw_path.decode('latin-1')}"
-        return xml_answer(upload_completed(url, written.entry), *written_headers(written))
+        return xml_answer(upload_completed(_url(call), written.entry), *written_headers(written))
 
     return await answer_patiently(port, call, work())
+
+
+def _url(call: Call) -> str:
+    host = call.request.header("host") or ""
+    return f"{call.exchange.scheme}://{host}{call.request.raw_path.decode('latin-1')}"
+
+
+async def _completed_before(port: Port, call: Call, named: Sequence[NamedPart]) -> Answer:
+    """A client that has not heard our answer asks again, after a restart perhaps: if the object is made of exactly
+    these parts, its upload was completed. Raises NoSuchUpload."""
+    try:
+        entry = await port.store.head(call.request.name, full=True)
+    except NoSuchKey:
+        raise NoSuchUpload from None
+    if entry.etag != _etag_of(named):
+        raise NoSuchUpload
+    return xml_answer(upload_completed(_url(call), entry), tiers_header(entry))
+
+
+def _etag_of(named: Sequence[NamedPart]) -> str | None:
+    """The ETag of an object made of these parts; None if they cannot be parts of any."""
+    try:
+        digests = b"".join(bytes.fromhex(part.etag) for part in named)
+    except ValueError:
+        return None
+    return f"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(named)}"
 
 
 def _match(named: NamedPart, part: Part | None) -> Part:

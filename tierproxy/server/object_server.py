@@ -22,6 +22,7 @@ from tierproxy.server.listeners import Certificate, UnixSocket, bind_tcp, check_
 logger = logging.getLogger("tierproxy.server")
 
 TICK = 1.0  #: seconds between two looks at the clock (Date header) and at the certificate files
+BACKLOG = 2048  #: connections the kernel keeps until they are accepted
 TLS_HANDSHAKE = 10.0  #: seconds for the TLS handshake
 TLS_GOODBYE = 1.0  #: seconds an idle client has for its half of the TLS shutdown
 CUT_WAIT = 2.0  #: seconds for cancelled requests to let go of what they hold
@@ -111,18 +112,10 @@ class ObjectServer:
             logger=_uvicorn_logger(),
         )
         try:
-            server = await asyncio.get_running_loop().create_server(
-                factory,
-                sock=bound,
-                ssl=tls,
-                backlog=2048,
-                ssl_handshake_timeout=TLS_HANDSHAKE if tls else None,
-                ssl_shutdown_timeout=TLS_GOODBYE if tls else None,
-            )
+            self._servers.append(await _listen(factory, bound, tls))
         except BaseException:
             bound.close()
             raise
-        self._servers.append(server)
 
     def reload(self, listen: ListenSection) -> None:
         """Apply what of ``[listen]`` is reloadable: the certificate's files. A pair that cannot be used is logged and
@@ -182,6 +175,24 @@ class ObjectServer:
         for connection in list(self._state.connections):
             connection.transport.abort()
         await asyncio.sleep(0)
+
+
+async def _listen(
+    factory: Callable[[], asyncio.Protocol], bound: socket.socket, tls: ssl.SSLContext | None
+) -> asyncio.base_events.Server:
+    loop = asyncio.get_running_loop()
+    if bound.family == socket.AF_UNIX:
+        return await loop.create_unix_server(factory, sock=bound, backlog=BACKLOG)
+    if tls is None:
+        return await loop.create_server(factory, sock=bound, backlog=BACKLOG)
+    return await loop.create_server(
+        factory,
+        sock=bound,
+        ssl=tls,
+        backlog=BACKLOG,
+        ssl_handshake_timeout=TLS_HANDSHAKE,
+        ssl_shutdown_timeout=TLS_GOODBYE,
+    )
 
 
 def _uvicorn_logger() -> logging.Logger:

@@ -11,67 +11,18 @@ Each promise is an ``async def`` that takes a ``Rig``; run every one of ``PROMIS
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass
 
 import pytest
 
 from tierproxy.errors import AltCorrupt, AltMissing, AltPrecondition, RangeUnsatisfiable
-from tierproxy.model import ByteRange, Headers, ListRequest, ObjectName
-from tierproxy.ports import AltTier
+from tierproxy.model import ByteRange, ListRequest
+from tierproxy.testing.contracts.alt_listing import LISTINGS
+from tierproxy.testing.contracts.alt_rig import AWKWARD, BODY, PLAIN, RICH, Promise, Rig, md5
 from tierproxy.testing.faults import BytesSource
 
-BODY = bytes(range(256)) * 300
-RICH = Headers(
-    content_type="message/rfc822",
-    cache_control="no-store",
-    content_disposition='attachment; filename="a.eml"',
-    content_encoding="identity",
-    content_language="de",
-    expires="Wed, 21 Oct 2026 07:28:00 GMT",
-    metadata={"subject": "grün & blau ✓", "content-type": "not the header", "tierproxy-etag": "not ours", "empty": ""},
-    checksums={"crc32": "AAAAAA==", "sha256": "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="},
-    checksum_type="FULL_OBJECT",
-)
-PLAIN = Headers(content_type="text/plain")
-AWKWARD = (
-    "a b+c", "a%2Fb", "%", "ü/ß/日本😀", "a?b#c&d", "it's \"quoted\" <&>", "line\nfeed", "bell\x07", "tab\there",
-    "...", "a/...b", "dir/", "~a!*()[]{}^`|", "\u2028\u0085", "x" * 200,
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Rig:
-    """A tier, a bucket of it, and a prefix nothing else uses. ``part_size``: of its multipart uploads, which begin
-    above ``threshold``. ``byte_order``: listings are in byte order over pages too."""
-
-    alt: AltTier
-    bucket: str
-    prefix: str
-    threshold: int
-    byte_order: bool = True
-
-    def name(self, key: str) -> ObjectName:
-        return ObjectName(self.bucket, self.prefix + key)
-
-    async def put(self, key: str, body: bytes = BODY, headers: Headers = PLAIN) -> str:
-        return await self.alt.put(self.name(key), BytesSource(body), headers, md5=md5(body))
-
-    async def read(self, key: str, range: ByteRange | None = None) -> bytes:
-        body = await self.alt.get(self.name(key), range)
-        try:
-            return b"".join([chunk async for chunk in body.chunks()])
-        finally:
-            await body.close()
-
-
-Promise = Callable[[Rig], Awaitable[None]]
-
-
-def md5(body: bytes) -> str:
-    return hashlib.md5(body, usedforsecurity=False).hexdigest()
+__all__ = ["PROMISES", "Promise", "Rig", "name"]
 
 
 async def what_is_put_is_got_byte_for_byte(rig: Rig) -> None:
@@ -300,40 +251,6 @@ async def a_key_never_reaches_another_object(rig: Rig) -> None:
         assert await rig.read(key) == key.encode()
 
 
-async def a_listing_pages_through_everything_once(rig: Rig) -> None:
-    keys = [f"o/{name}" for name in ("a/1", "a/2", "a-b", "a.b", "b", "B", "c/d/e", "é", "z")]
-    for key in keys:
-        await rig.put(key, b"x")
-    for limit in (1, 2, 4, 1000):
-        found = await _paged(rig, "o/", "", limit)
-        assert sorted(found) == sorted(rig.prefix + key for key in keys), limit
-        if rig.byte_order:
-            assert found == sorted(found, key=str.encode)
-
-
-async def a_listing_rolls_up_prefixes_once(rig: Rig) -> None:
-    for key in ("o/a/1", "o/a/2", "o/b", "o/c/d/e", "o/c/f", "o/g", "p"):
-        await rig.put(key, b"x")
-    for limit in (1, 2, 3, 1000):
-        found = await _paged(rig, "o/", "/", limit)
-        assert found == [rig.prefix + item for item in ("o/a/", "o/b", "o/c/", "o/g")], limit
-
-
-async def a_listing_tells_size_and_etag(rig: Rig) -> None:
-    etag = await rig.put("k", b"hello")
-    meta = await rig.alt.head(rig.name("k"))
-    page = await rig.alt.page(ListRequest(rig.bucket, rig.prefix))
-    (item,) = page.objects
-    assert (item.key, item.size, item.etag) == (rig.prefix + "k", 5, etag)
-    assert abs(item.modified_at - meta.modified_at) <= 1
-    assert (page.prefixes, page.next_after) == ((), None)
-
-
-async def a_listing_of_nothing_is_empty(rig: Rig) -> None:
-    page = await rig.alt.page(ListRequest(rig.bucket, rig.prefix + "none/", delimiter="/"))
-    assert (page.objects, page.prefixes, page.next_after) == ((), (), None)
-
-
 async def a_walk_meets_every_object_once(rig: Rig) -> None:
     for number in range(12):
         await rig.put(f"w/{number % 3}/{number}", b"x" * number)
@@ -367,20 +284,6 @@ async def _stream(count: int, error: Exception | None = None) -> AsyncIterator[b
         raise error
 
 
-async def _paged(rig: Rig, prefix: str, delimiter: str, limit: int) -> list[str]:
-    """Every key and prefix of a listing, each page in byte order."""
-    found: list[str] = []
-    after: str | None = ""
-    for _ in range(100):
-        page = await rig.alt.page(ListRequest(rig.bucket, rig.prefix + prefix, delimiter, after or "", limit))
-        items = [*(item.key for item in page.objects), *page.prefixes]
-        assert len(items) <= limit
-        found += sorted(items, key=str.encode)
-        if (after := page.next_after) is None:
-            return found
-    raise AssertionError("the listing does not end")
-
-
 PROMISES: tuple[Promise, ...] = (
     what_is_put_is_got_byte_for_byte,
     a_source_that_is_not_in_memory_is_read,
@@ -407,10 +310,7 @@ PROMISES: tuple[Promise, ...] = (
     a_copy_demands_the_right_source,
     awkward_keys_are_themselves,
     a_key_never_reaches_another_object,
-    a_listing_pages_through_everything_once,
-    a_listing_rolls_up_prefixes_once,
-    a_listing_tells_size_and_etag,
-    a_listing_of_nothing_is_empty,
+    *LISTINGS,
     a_walk_meets_every_object_once,
     a_body_can_be_closed_in_the_middle,
 )
