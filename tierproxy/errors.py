@@ -24,6 +24,7 @@ TierproxyError
 │   ├── AltUnavailable          nothing changed there; try again
 │   ├── AltUncertain            a change may or may not have happened; a HEAD decides
 │   ├── AltRefused              permission or quota; trying again will not help until an operator acts
+│   │   └── AltCannotHold       this server can never hold an object of that name
 │   ├── AltMissing              a definite 404 from alt
 │   ├── AltPrecondition         a conditional request to alt said no
 │   └── AltCorrupt              alt's answer contradicts itself or what is known (length, ETag, checksum)
@@ -164,6 +165,10 @@ class AltRefused(AltError):
     """The alt tier refuses the request."""
 
     hint = "check the alt tier's credentials, bucket policy and quota"
+
+
+class AltCannotHold(AltRefused):
+    """The alt tier can never hold an object of this name."""
 
 
 class AltMissing(AltError):

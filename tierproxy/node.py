@@ -33,6 +33,7 @@ from tierproxy.store.tiered import TieredStore
 from tierproxy.store.upload import UploadQueue
 
 log = logging.getLogger(__name__)
+PAUSE = 5.0
 
 
 class Server(Protocol):
@@ -168,17 +169,23 @@ class Node:
         if parts.check_alt is not None:
             works.append((parts.check_alt, "alt-check"))
         for work, name in works:
-            self._background.append(asyncio.get_running_loop().create_task(_watched(work, name), name=name))
+            self._background.append(
+                asyncio.get_running_loop().create_task(_watched(work, name, parts.clock), name=name)
+            )
         parts.purge.start()
         parts.scrub.start()
 
 
-async def _watched(work: Callable[[], Awaitable[None]], name: str) -> None:
-    """A background task that breaks is a defect an operator must hear of; the others go on."""
-    try:
-        await work()
-    except asyncio.CancelledError:
-        raise
-    except Exception as error:
-        event(log, logging.CRITICAL, "background task broke", task=name, error=error)
-        raise
+async def _watched(work: Callable[[], Awaitable[None]], name: str, clock: Clock) -> None:
+    """Trouble the errors have a name for (a full disk, alt down) passes: begin again after a pause. Anything else is a
+    defect an operator must hear of; the other tasks go on."""
+    while True:
+        try:
+            await work()
+            return
+        except TierproxyError as error:
+            event(log, logging.ERROR, "background task interrupted", task=name, error=error)
+        except Exception as error:
+            event(log, logging.CRITICAL, "background task broke", task=name, error=error)
+            raise
+        await clock.sleep(PAUSE)

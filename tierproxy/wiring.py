@@ -39,6 +39,7 @@ from tierproxy.store.counters import Counters
 from tierproxy.store.deleter import Deleter
 from tierproxy.store.fill import FillChoice
 from tierproxy.store.flight import Flights
+from tierproxy.store.health import AltHealth
 from tierproxy.store.jobs import AltWrites, Jobs
 from tierproxy.store.listing import Listings
 from tierproxy.store.lookup import Lookup
@@ -100,8 +101,9 @@ def assemble(doors: Doors) -> Parts:
         hot=hot, disk=disk, alt=alt, catalogue=catalogue, lookup=lookup, flights=flights, choice=choice, shelf=shelf,
         reads=reads, counters=counters, clock=clock,
     )  # fmt: skip
-    writes = AltWrites(alt)
-    jobs = Jobs(catalogue=catalogue, disk=disk, alt=alt, writes=writes, alarms=alarms)
+    health = AltHealth(alarms)
+    writes = AltWrites(alt, health)
+    jobs = Jobs(catalogue=catalogue, disk=disk, writes=writes, alarms=alarms)
     queue = UploadQueue(
         catalogue=catalogue, perform=jobs.perform, clock=clock, settings=config.queue,
         max_bytes=config.disk.max_bytes, random=doors.random, counters=counters, alarms=alarms,
@@ -113,11 +115,11 @@ def assemble(doors: Doors) -> Parts:
     around = Around(alt=alt, changes=changes, order=order, space=space, tasks=tasks)
     writer = Writer(
         disk=disk, catalogue=catalogue, changes=changes, around=around, buckets=buckets, policies=policies,
-        order=order, space=space, queue=queue, tasks=tasks, clock=clock,
+        order=order, space=space, queue=queue, health=health, tasks=tasks, clock=clock,
     )  # fmt: skip
     deleter = Deleter(
         catalogue=catalogue, changes=changes, buckets=buckets, policies=policies, order=order, shelf=shelf,
-        queue=queue, tasks=tasks, clock=clock, counters=counters,
+        queue=queue, health=health, tasks=tasks, clock=clock, counters=counters,
     )  # fmt: skip
     copier = Copier(
         alt=alt, disk=disk, lookup=lookup, buckets=buckets, reader=reader, writer=writer, changes=changes,

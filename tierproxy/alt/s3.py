@@ -31,6 +31,7 @@ from tierproxy.alt.stores import Stores
 from tierproxy.clock import SystemClock
 from tierproxy.config.sections import AltSection
 from tierproxy.errors import (
+    AltCannotHold,
     AltCorrupt,
     AltError,
     AltMissing,
@@ -191,7 +192,7 @@ class S3Alt:
         if may_be_merged(name.key):
             apart = await self._read(where, self._objects.keeps_keys_apart(place.bucket, place.prefix))
             if not apart and change:
-                raise AltRefused(f"{name}: this S3 server stores such a key under another name", hint=MERGES)
+                raise AltCannotHold(f"{name}: this S3 server stores such a key under another name", hint=MERGES)
             if not apart:
                 raise AltMissing(f"{name}: this S3 server cannot hold such a key")
         return where
@@ -263,6 +264,9 @@ class S3Alt:
 
     async def _copy(self, origin: Where, where: Where, found: AltObject, stored: Stored | None) -> str:
         source, target = (origin.bucket, origin.key), (where.bucket, where.key)
+        if not found.size and origin.key.endswith("/"):  # SeaweedFS copies no such key: it answers NoSuchKey
+            kept = stored or to_alt(found.headers or Headers(), None, (), where.name)
+            return await self._put_checked(where, b"", kept, "", create=False, match=None)
         if found.size > COPY_LIMIT:
             kept = stored or to_alt(found.headers or Headers(), None, (), where.name)
             return await self._multipart.copy(source, target, found.size, COPY_PART, found.etag, kept)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
-from tierproxy.errors import AltError, AltPrecondition, AltUnavailable, AltUncertain, PreconditionFailed
+from tierproxy.errors import AltCannotHold, AltError, AltPrecondition, AltUnavailable, AltUncertain, PreconditionFailed
 from tierproxy.model import Entry, Headers, Job, JobKind, ObjectName, State
 from tierproxy.ports import BodyCheck, Catalogue, Clock, Source
 from tierproxy.store.body import Timings
@@ -114,9 +114,10 @@ class Changes:
             )
 
     @staticmethod
-    def precondition_lost(error: AltError) -> bool:
-        """Alt did answer: another writer was first. Queueing would overwrite what that one wrote."""
-        return isinstance(error, AltPrecondition)
+    def queue_is_wrong(error: AltError) -> bool:
+        """Alt did answer: another writer was first, whose object the queue would overwrite; or it can never hold this
+        one, and the queue would try for ever."""
+        return isinstance(error, (AltPrecondition, AltCannotHold))
 
     async def undone(self, current: Entry | None, error: BaseException) -> None:
         """Alt did not take the change: the row is trusted again, unless the outcome is uncertain. An AltPrecondition

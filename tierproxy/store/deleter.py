@@ -8,6 +8,7 @@ from tierproxy.store.buckets import Buckets
 from tierproxy.store.calls import ANYTHING, Precondition
 from tierproxy.store.changes import Changes
 from tierproxy.store.counters import Counters
+from tierproxy.store.health import AltHealth
 from tierproxy.store.order import KeyOrder
 from tierproxy.store.policies import Policies
 from tierproxy.store.shelf import Shelf
@@ -20,7 +21,7 @@ class Deleter:
 
     def __init__(
         self, *, catalogue: Catalogue, changes: Changes, buckets: Buckets, policies: Policies, order: KeyOrder,
-        shelf: Shelf, queue: UploadQueue, tasks: Tasks, clock: Clock, counters: Counters,
+        shelf: Shelf, queue: UploadQueue, health: AltHealth, tasks: Tasks, clock: Clock, counters: Counters,
     ) -> None:  # fmt: skip
         self._catalogue = catalogue
         self._changes = changes
@@ -29,6 +30,7 @@ class Deleter:
         self._order = order
         self._shelf = shelf
         self._queue = queue
+        self._health = health
         self._tasks = tasks
         self._clock = clock
         self._counters = counters
@@ -51,7 +53,7 @@ class Deleter:
             self._shelf.changed(name, old)
             self._counters.deletes += 1
         uploading = old is not None and old.state is State.DIRTY  # may be slow: its order is the queue's business
-        if uploading or self._policies.write(name, None).ack is Ack.DISK:
+        if uploading or self._health.down or self._policies.write(name, None).ack is Ack.DISK:
             self._queue.wake()
         else:
             await self._queue.attempt(job)

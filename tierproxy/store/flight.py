@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tierproxy.errors import AltCorrupt, AltUnavailable, DiskError, OutOfSpace, StaleGeneration, TierproxyError
@@ -39,6 +40,14 @@ class Sink(Protocol):
     async def finish(self) -> None: ...
 
     async def read(self, offset: int, length: int) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What a fill rests on: the generation of the row it fills (None: there is none), and when alt was asked."""
+
+    expected: int | None
+    asked: int
 
 
 class Flight:
@@ -136,9 +145,10 @@ class Flights:
 
     async def _fly(self, flight: Flight) -> None:
         try:
+            asked = self._lookup.asking()
             body = await self._alt.get(flight.name)
             try:
-                await self._carry(flight, body)
+                await self._carry(flight, body, asked)
             finally:
                 await body.close()
         except BaseException as error:
@@ -149,13 +159,13 @@ class Flights:
             if self._flights.get(flight.name) is flight:
                 del self._flights[flight.name]
 
-    async def _carry(self, flight: Flight, body: AltBody) -> None:
+    async def _carry(self, flight: Flight, body: AltBody, asked: int) -> None:
         flight.first_byte_at = self._clock.monotonic()
-        entry, expected = self._lookup.identify(body.meta, self._catalogue.find(flight.name))
+        entry, expected = self._lookup.identify(body.meta, asked)
         reservation = self._reserve(entry, expected)
         if reservation is not None:
             with reservation:
-                await self._fill(flight, body, entry, expected, reservation)
+                await self._fill(flight, body, entry, Basis(expected, asked), reservation)
             return
         if self._choice.coalesced(entry.size):
             check = Md5Check()
@@ -165,7 +175,7 @@ class Flights:
         else:
             flight.opened.set_result(entry)
         if expected is not UNSHARED:
-            await self._lookup.learn(body.meta)
+            await self._lookup.learn(body.meta, asked)
 
     def _reserve(self, entry: Entry, expected: int | None) -> Reservation | None:
         if expected is UNSHARED or not self._choice.fills(entry):
@@ -175,16 +185,14 @@ class Flights:
         except OutOfSpace:
             return None
 
-    async def _fill(
-        self, flight: Flight, body: AltBody, entry: Entry, expected: int | None, reservation: Reservation
-    ) -> None:
+    async def _fill(self, flight: Flight, body: AltBody, entry: Entry, basis: Basis, reservation: Reservation) -> None:
         check = Md5Check()
         staged = self._disk.stage(check)
         flight.sink, flight.fills = staged, True
         flight.opened.set_result(entry)
         try:
             await self._pump(flight, body, staged, check, entry)
-            await self._keep(staged, entry, expected, reservation)
+            await self._keep(staged, entry, basis, reservation)
         except DiskError as error:  # readers on board go on from alt; nothing is kept
             event(log, logging.WARNING, "fill failed on disk", name=flight.name, error=error)
             await staged.discard()
@@ -204,7 +212,7 @@ class Flights:
         flight.verified.set_result(None)
         flight.grow()
 
-    async def _keep(self, staged: Staged, entry: Entry, expected: int | None, reservation: Reservation) -> None:
+    async def _keep(self, staged: Staged, entry: Entry, basis: Basis, reservation: Reservation) -> None:
         assert entry.headers is not None, "alt's answer carries headers"
         label = BlobLabel(entry.name, entry.generation, entry.etag, entry.headers, entry.written_at, entry.parts)
         sealed = await staged.seal(label)
@@ -214,7 +222,9 @@ class Flights:
         try:
             if entry.xxh3 not in {None, sealed.xxh3} and self._catalogue_agrees(entry):
                 raise AltCorrupt(f"alt's bytes of {entry.name} differ from those that were stored there")
-            old = await self._catalogue.fill(filled, expected=expected)
+            if self._lookup.outdated(entry.name, basis.asked):  # in the same step as the call that queues the change
+                raise StaleGeneration
+            old = await self._catalogue.fill(filled, expected=basis.expected)
         except (StaleGeneration, AltCorrupt):
             self._counters.stale_fills += 1
             self._shelf.remove([(sealed.name, sealed.footprint)])

@@ -6,9 +6,10 @@ import logging
 
 from tierproxy.errors import AltError, AltMissing, AltUncertain, BlobCorrupt, BlobMissing, StaleGeneration, Unreadable
 from tierproxy.logs import event
-from tierproxy.model import AltObject, Entry, Headers, Job, JobKind, State
+from tierproxy.model import AltObject, Entry, Headers, Job, JobKind, ObjectName, State
 from tierproxy.ports import Alarms, AltTier, Catalogue, DiskTier, Source
 from tierproxy.store.body import is_md5
+from tierproxy.store.health import AltHealth
 
 log = logging.getLogger(__name__)
 
@@ -16,12 +17,31 @@ log = logging.getLogger(__name__)
 class AltWrites:
     """Sends an entry's bytes to alt and finds out what became of them."""
 
-    def __init__(self, alt: AltTier) -> None:
+    def __init__(self, alt: AltTier, health: AltHealth) -> None:
         self._alt = alt
+        self._health = health
 
     async def put(self, entry: Entry, source: Source, *, create: bool = False, match: str | None = None) -> str:
         """PutObject of ``entry``; returns alt's ETag. An uncertain outcome is resolved by a HEAD: success if alt holds
         these bytes, AltUnavailable if it certainly does not (yet), AltUncertain if that cannot be told either."""
+        try:
+            alt_etag = await self._put(entry, source, create, match)
+        except AltError as error:
+            self._health.failed(error)
+            raise
+        self._health.answered()
+        return alt_etag
+
+    async def delete(self, name: ObjectName) -> None:
+        """DeleteObject; trying again is always right."""
+        try:
+            await self._alt.delete(name)
+        except AltError as error:
+            self._health.failed(error)
+            raise
+        self._health.answered()
+
+    async def _put(self, entry: Entry, source: Source, create: bool, match: str | None) -> str:
         md5 = entry.etag if is_md5(entry.etag) else ""
         try:
             return await self._alt.put(
@@ -52,12 +72,9 @@ def holds(found: AltObject, entry: Entry) -> bool:
 class Jobs:
     """``perform`` for the upload queue: idempotent, and void when the row has moved on (StaleGeneration)."""
 
-    def __init__(
-        self, *, catalogue: Catalogue, disk: DiskTier, alt: AltTier, writes: AltWrites, alarms: Alarms
-    ) -> None:
+    def __init__(self, *, catalogue: Catalogue, disk: DiskTier, writes: AltWrites, alarms: Alarms) -> None:
         self._catalogue = catalogue
         self._disk = disk
-        self._alt = alt
         self._writes = writes
         self._alarms = alarms
 
@@ -65,7 +82,7 @@ class Jobs:
         """Raises StaleGeneration, AltError, DiskError, Unreadable; then the job stays."""
         if job.kind is JobKind.DELETE:
             self._row(job, State.DELETING)
-            await self._alt.delete(job.name)
+            await self._writes.delete(job.name)
             await self._catalogue.forget(job.name, job.generation)
         else:
             await self._upload(job, self._row(job, State.DIRTY))

@@ -55,7 +55,7 @@ class Listings:
             cut = key.find(request.delimiter, len(request.prefix)) if request.delimiter else -1
             if cut < 0:
                 objects[key] = Listed(key, entry.size, entry.etag, entry.written_at)
-            elif (prefix := key[: cut + len(request.delimiter)]) > request.after:
+            elif (prefix := key[: cut + len(request.delimiter)]).encode() > request.after.encode():
                 prefixes.add(prefix)
         return self._cut(request, objects, prefixes, page.next_after)
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import NoReturn
 
 from cachetools import LRUCache
 
-from tierproxy.errors import AltMissing, AltUnavailable, LostInAlt, NoSuchKey
+from tierproxy.errors import AltMissing, AltUnavailable, LostInAlt, NoSuchKey, StaleGeneration
 from tierproxy.logs import event
 from tierproxy.model import AltObject, Entry, ObjectName, State
 from tierproxy.ports import Alarms, AltTier, Catalogue, Clock
 from tierproxy.store.buckets import Buckets
 from tierproxy.store.order import KeyOrder
 from tierproxy.store.policies import Policies
+from tierproxy.store.recent import RecentChanges
 from tierproxy.store.shelf import Shelf
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,8 @@ class Lookup:
         self._clock = clock
         self._alarms = alarms
         self._replaced: set[ObjectName] = set()
+        self._changes = RecentChanges()
+        shelf.on_change.append(self._changes.note)
         self._asked: LRUCache[ObjectName, float] = LRUCache(FRESH_NAMES)
 
     async def known(self, name: ObjectName) -> Entry | None:
@@ -61,11 +64,12 @@ class Lookup:
         entry = await self.known(name)
         if entry is not None and entry.headers is not None:
             return entry
+        asked = self.asking()
         try:
             found = await self._alt.head(name)
         except AltMissing:
             await self.missing(name, entry)
-        return await self.learn(found)
+        return await self.learn(found, asked)
 
     async def current(self, name: ObjectName) -> Entry | None:
         """What a change of ``name`` would replace, as a precondition sees it; the caller holds the name's order."""
@@ -79,9 +83,10 @@ class Lookup:
         if row is not None and row.state is State.DIRTY:
             return row
         try:
-            return await self.learn(await self._alt.head(name))
+            found = await self._alt.head(name)
         except AltMissing:
             return None
+        return await self._write_down(found, row)
 
     def fresh(self, name: ObjectName) -> bool:
         """loop. The row needs no word from alt: this node is the only writer, or alt was asked recently enough."""
@@ -108,10 +113,23 @@ class Lookup:
                 raise NoSuchKey
             return row if row.state is not State.SUSPECT else await self._settle(row)
 
-    async def learn(self, found: AltObject) -> Entry:
-        """Write down what alt said of an object and return the row that now speaks for it."""
+    def asking(self) -> int:
+        """loop. Take this before alt is asked, and give it to ``learn`` or ``identify`` with the answer."""
+        return self._changes.now()
+
+    def outdated(self, name: ObjectName, asked: int) -> bool:
+        """loop. What alt was ``asked`` then must not be written down now: the object changed, or is being changed."""
+        return self._order.held(name) or self._changes.since(name, asked)
+
+    async def learn(self, found: AltObject, asked: int) -> Entry:
+        """Write down what alt said of an object, if it is still true, and return the row that now speaks for it."""
         row = self._catalogue.find(found.name)
-        entry, expected = self.identify(found, row)
+        if self.outdated(found.name, asked):
+            return row or self._entry(found)
+        return await self._write_down(found, row)
+
+    async def _write_down(self, found: AltObject, row: Entry | None) -> Entry:
+        entry, expected = self._match(found, row)
         if expected is not UNSHARED and entry != row:
             let_go = await self._catalogue.learn(entry, expected=expected)
             if let_go is not None:
@@ -120,9 +138,14 @@ class Lookup:
         self._asked[found.name] = self._clock.monotonic()
         return entry
 
-    def identify(self, found: AltObject, row: Entry | None) -> tuple[Entry, int | None]:
+    def identify(self, found: AltObject, asked: int) -> tuple[Entry, int | None]:
         """loop. The entry for what alt shows, and the generation of the row it belongs to: None to insert one,
-        ``UNSHARED`` when the row is in the middle of a change and must be left alone."""
+        ``UNSHARED`` when the object changed meanwhile, or is being changed, and the row must be left alone."""
+        if self.outdated(found.name, asked):
+            return self._entry(found), UNSHARED
+        return self._match(found, self._catalogue.find(found.name))
+
+    def _match(self, found: AltObject, row: Entry | None) -> tuple[Entry, int | None]:
         if row is None:
             return self._entry(found), None
         if row.state is not State.CLEAN:
@@ -144,8 +167,11 @@ class Lookup:
         if row is None or row.state is State.DELETING:  # deleted while alt was asked
             raise NoSuchKey
         if not self._buckets.exclusive(name.bucket) and row.state is State.CLEAN:
-            await self._catalogue.forget(name, row.generation)
-            self._shelf.changed(name, row)
+            with suppress(
+                StaleGeneration
+            ):  # written again meanwhile; when alt was asked it was not there
+                await self._catalogue.forget(name, row.generation)
+                self._shelf.changed(name, row)
             raise NoSuchKey
         if row.generation == entry.generation:
             self._alarms.set("lost in alt", str(name), generation=row.generation, alt_etag=row.alt_etag)
@@ -153,7 +179,8 @@ class Lookup:
 
     async def _revalidated(self, entry: Entry) -> Entry:
         try:
-            return await self.learn(await self._alt.head(entry.name))
+            asked = self.asking()
+            return await self.learn(await self._alt.head(entry.name), asked)
         except AltUnavailable as error:
             if entry.blob is None:
                 raise

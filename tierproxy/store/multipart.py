@@ -8,8 +8,6 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
-from cachetools import LRUCache
-
 from tierproxy.errors import BadBody, DiskError, InvalidPart, NoSuchUpload
 from tierproxy.logs import event
 from tierproxy.model import Ack, Headers, ObjectName, Part, Upload
@@ -28,7 +26,6 @@ from tierproxy.store.writer import Writer
 log = logging.getLogger(__name__)
 MIN_PART = 5 * 2**20
 PIECE = 2**20
-REMEMBERED = 1000
 EXPIRY_PERIOD = 3600.0
 
 
@@ -51,7 +48,6 @@ class Multipart:
         self._clock = clock
         self._policies = policies
         self._min_part = min_part
-        self._completed: LRUCache[str, Written] = LRUCache(REMEMBERED)
 
     async def create(
         self, name: ObjectName, headers: Headers, ack: Ack | None, checksum_algorithm: str | None,
@@ -111,9 +107,6 @@ class Multipart:
     ) -> Written:  # fmt: skip
         """CompleteMultipartUpload. ``chosen``: part numbers with their ETags, in order. Raises InvalidPart, BadBody
         (EntityTooSmall), NoSuchUpload, and as ``Writer.write``; then the upload and its parts are still there."""
-        done = self._completed.get(upload.id)
-        if done is not None:  # a client that did not hear our answer asks again
-            return done
         headers = replace(upload.headers, checksums=checksums or {}, checksum_type=checksum_type)
         work = self._complete(replace(upload, headers=headers), chosen, precondition)
         return await self._tasks.finish(work, "complete upload")
@@ -150,8 +143,6 @@ class Multipart:
 
     async def _complete(self, upload: Upload, chosen: Sequence[tuple[int, str]], precondition: Precondition) -> Written:
         async with self._order.hold(ObjectName("", upload.id)):  # one completion at a time
-            if upload.id in self._completed:
-                return self._completed[upload.id]
             every = self.parts(self.find(upload.id, upload.name))
             parts = self._choose(every, chosen)
             size = sum(part.size for part in parts)
@@ -168,7 +159,6 @@ class Multipart:
             content = Content(upload.name, upload.headers, etag, staged, precondition, sizes, upload.id)
             policy = self._writer.policy(upload.name, upload.ack)
             written = await self._writer.keep(content, staged, reservation, policy, Timings(self._clock))
-            self._completed[upload.id] = written
             await self._drop(every)
             return written
 

@@ -25,6 +25,10 @@ class KeyOrder:
     def __repr__(self) -> str:
         return f"<KeyOrder {len(self._locks)} held>"
 
+    def held(self, name: ObjectName) -> bool:
+        """loop. Somebody is changing ``name`` right now."""
+        return name in self._locks
+
     @asynccontextmanager
     async def hold(self, name: ObjectName) -> AsyncIterator[None]:
         lock = self._locks.setdefault(name, asyncio.Lock())

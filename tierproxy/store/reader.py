@@ -180,7 +180,8 @@ class Reader:
         except AltPrecondition:
             if select is None:
                 raise LostInAlt(f"alt has another content of {entry.name}") from None
-            entry = await self._lookup.learn(await self._alt.head(entry.name))
+            asked = self._lookup.asking()
+            entry = await self._lookup.learn(await self._alt.head(entry.name), asked)
             return await self._pass(entry, select(entry), timings)
         self._counters.passes += 1
         return PassReading(entry, range, timings, body)

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from tierproxy.config.sections import QueueSection
-from tierproxy.errors import StaleGeneration, TierproxyError
+from tierproxy.errors import DiskError, StaleGeneration, TierproxyError
 from tierproxy.logs import event
 from tierproxy.model import Job, ObjectName
 from tierproxy.ports import Alarms, Catalogue, Clock
@@ -133,10 +133,18 @@ class UploadQueue:
                 attempts=job.attempts + 1,
                 error=error,
             )
-            await self._catalogue.postpone(self._later(job, error))
+            await self._postpone(self._later(job, error))
             return False
         self._counters.uploads += 1
         return True
+
+    async def _postpone(self, job: Job) -> None:
+        """If even that cannot be written (a full disk), the try itself lasts until the next one would have begun."""
+        try:
+            await self._catalogue.postpone(job)
+        except DiskError as error:
+            event(log, logging.WARNING, "journal not updated", name=job.name, error=error)
+            await self._clock.sleep(max(0.0, job.next_try_at - self._clock.now()))
 
     def _later(self, job: Job, error: TierproxyError) -> Job:
         """Exponential backoff with "equal jitter" (AWS Architecture Blog, Exponential Backoff And Jitter)."""

@@ -19,6 +19,7 @@ from tierproxy.store.body import Timings
 from tierproxy.store.buckets import Buckets
 from tierproxy.store.calls import Write, Written
 from tierproxy.store.changes import Changes, Content, received
+from tierproxy.store.health import AltHealth
 from tierproxy.store.order import KeyOrder
 from tierproxy.store.policies import Policies, WritePolicy
 from tierproxy.store.space import Reservation, Space
@@ -33,7 +34,8 @@ class Writer:
 
     def __init__(
         self, *, disk: DiskTier, catalogue: Catalogue, changes: Changes, around: Around, buckets: Buckets,
-        policies: Policies, order: KeyOrder, space: Space, queue: UploadQueue, tasks: Tasks, clock: Clock,
+        policies: Policies, order: KeyOrder, space: Space, queue: UploadQueue, health: AltHealth, tasks: Tasks,
+        clock: Clock,
     ) -> None:  # fmt: skip
         self._disk = disk
         self._catalogue = catalogue
@@ -44,6 +46,7 @@ class Writer:
         self._order = order
         self._space = space
         self._queue = queue
+        self._health = health
         self._tasks = tasks
         self._clock = clock
 
@@ -97,6 +100,8 @@ class Writer:
                 async with self._order.hold(content.name):
                     current = await self._changes.admitted(content.name, content.precondition)
                     if policy.ack is Ack.DISK:
+                        return await self._to_disk(content, staged, reservation, timings)
+                    if policy.on_alt_down is OnAltDown.QUEUE and self._health.down:
                         return await self._to_disk(content, staged, reservation, timings)
                     if self._changes.queued(content.name) is None:
                         return await self._to_both(content, current, staged, reservation, policy, timings)
@@ -178,7 +183,7 @@ class Writer:
         reservation: Reservation, policy: WritePolicy, timings: Timings,
     ) -> Written:  # fmt: skip
         """Alt did not confirm. Queue it, or undo everything and say so."""
-        queue = policy.on_alt_down is OnAltDown.QUEUE and not self._changes.precondition_lost(error)
+        queue = policy.on_alt_down is OnAltDown.QUEUE and not self._changes.queue_is_wrong(error)
         if queue and isinstance(disk, SealedBlob):
             event(log, logging.WARNING, "queued, alt did not take it", name=content.name, error=error)
             return await self._queue_up(content, entry, disk, reservation, timings)

@@ -1,0 +1,95 @@
+"""Random lives of a node against the reference model. TIERPROXY_MODEL_EXAMPLES sets how many."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
+
+from tierproxy.model import Ack, OnAltDown
+
+from .reference import Op, Trial
+
+EXAMPLES = int(os.environ.get("TIERPROXY_MODEL_EXAMPLES", "120"))
+KEYS = ("a", "b", "d/c")
+keys = st.sampled_from(KEYS)
+sizes = st.sampled_from((10, 0, 10, 10, 5000, 300_000, 1_200_000))
+acks = st.sampled_from((None, Ack.BOTH, Ack.DISK, Ack.ALT))
+
+puts = st.builds(Op, st.just("put"), keys, sizes, acks)
+deletes = st.builds(Op, st.just("delete"), keys)
+gets = st.builds(Op, st.just("get"), keys)
+changes = st.one_of(
+    puts,
+    puts,
+    deletes,
+    st.builds(
+        Op, st.just("put_if"), keys, sizes, acks, other=st.sampled_from(("create", "match", "any", "mismatch"))
+    ),
+    st.builds(Op, st.just("copy"), keys, other=keys, ack=acks),
+    st.builds(Op, st.just("multipart"), keys, sizes, acks),
+)
+reads = st.one_of(
+    gets,
+    gets,
+    st.builds(Op, st.just("get_range"), keys, number=st.sampled_from((0, 5, 4000, 299_500))),
+    st.builds(Op, st.just("head"), keys),
+    st.builds(Op, st.just("get_corrupt"), keys),
+    st.builds(Op, st.just("list"), number=st.sampled_from((0, 1, 2))),
+)
+weather = st.one_of(
+    st.builds(Op, st.just("purge"), st.sampled_from(("", *KEYS))),
+    st.builds(Op, st.just("purge")),
+    st.just(Op("alt_down")),
+    st.just(Op("alt_up")),
+    st.builds(
+        Op, st.just("alt_fault"), other=st.sampled_from(("put", "delete")), number=st.integers(1, 3),
+        effect=st.sampled_from(("none", "done", "late", "refused")),
+    ),
+    st.builds(
+        Op, st.just("alt_fault"), other=st.sampled_from(("get", "head", "copy")), number=st.integers(1, 2),
+        effect=st.sampled_from(("none", "refused")),
+    ),
+    st.builds(Op, st.just("alt_fault"), other=st.just("copy"), number=st.just(1), effect=st.just("done")),
+    st.builds(Op, st.just("cut_body"), number=st.integers(1, 4)),
+    st.builds(Op, st.just("disk_fails"), number=st.sampled_from((errno.ENOSPC, errno.EIO))),
+    st.just(Op("disk_heals")),
+    st.builds(Op, st.just("advance"), number=st.sampled_from((1, 70))),
+    st.builds(Op, st.just("wall"), number=st.sampled_from((-90_000, 90_000))),
+    st.just(Op("idle")),
+    st.just(Op("upload")),
+)  # fmt: skip
+together = st.builds(
+    Op, st.just("together"), inner=st.lists(st.one_of(puts, deletes, gets), min_size=2, max_size=3).map(tuple),
+    other=st.sampled_from(("", "put", "delete", "get")),
+)  # fmt: skip
+crashes = st.builds(
+    Op, st.just("crash"), inner=st.lists(st.one_of(changes, gets), min_size=0, max_size=1).map(tuple),
+    effect=st.sampled_from(("file", "before", "after")), number=st.integers(1, 6),
+    cut=st.sampled_from((None, None, 1, 2)),
+)  # fmt: skip
+ops = st.one_of(changes, changes, changes, reads, reads, weather, weather, together, crashes, st.just(Op("restart")))
+
+
+def live(life: list[Op], on_alt_down: OnAltDown = OnAltDown.QUEUE) -> None:
+    """AssertionError if the node ever says what the dictionary forbids."""
+    with tempfile.TemporaryDirectory(prefix="tierproxy-model-") as root:
+        asyncio.run(Trial(Path(root), on_alt_down).run(life))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(0)
+@settings(
+    max_examples=EXAMPLES, deadline=None, print_blob=True, database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)  # fmt: skip
+@given(life=st.lists(ops, min_size=1, max_size=30), on_alt_down=st.sampled_from(list(OnAltDown)))
+def test_whatever_happens_the_node_keeps_its_word(life: list[Op], on_alt_down: OnAltDown) -> None:
+    note(f"live({life!r}, {on_alt_down})")
+    live(life, on_alt_down)
