@@ -197,8 +197,9 @@ def test_addresses_are_split_and_loopback_is_known() -> None:
     assert host_and_port("127.0.0.1:9300") == ("127.0.0.1", 9300)
     assert host_and_port("[::1]:0") == ("::1", 0)
     assert host_and_port(":9300") == ("0.0.0.0", 9300)
-    with pytest.raises(ConfigError):
-        host_and_port("x:y")
+    for text in ("", "127.0.0.1", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:70000", "::1:9300"):
+        with pytest.raises(ConfigError):
+            host_and_port(text)
     assert [is_loopback(host) for host in ("localhost", "127.9.9.9", "::1", "10.0.0.1", "example.org")] == [
         True, True, True, False, False,
     ]  # fmt: skip

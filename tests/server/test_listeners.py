@@ -23,7 +23,7 @@ from tierproxy.errors import ConfigError
 from tierproxy.s3api.app import ObjectApp
 from tierproxy.s3api.auth import Open
 from tierproxy.server import ObjectServer
-from tierproxy.server.listeners import check_listen, split_address
+from tierproxy.server.listeners import check_listen
 from tierproxy.testing.certificates import write_certificate
 from tierproxy.testing.clock import VirtualClock
 from tierproxy.testing.memory_store import MemoryStore
@@ -57,20 +57,6 @@ async def healthy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 
 
 # ---------------------------------------------------------------- addresses
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [("127.0.0.1:9300", ("127.0.0.1", 9300)), ("[::1]:0", ("::1", 0)), (":9300", ("", 9300)), ("mail:1", ("mail", 1))],
-)
-def test_addresses_are_host_and_port(text: str, found: tuple[str, int]) -> None:
-    assert split_address(text) == found
-
-
-@pytest.mark.parametrize("text", ["", "127.0.0.1", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:70000", "::1:9300"])
-def test_what_is_no_address_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError):
-        split_address(text)
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0:9300", ":9300", "192.0.2.1:9300", "[::]:9300", "mail.example.org:9300"])

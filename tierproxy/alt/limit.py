@@ -15,12 +15,11 @@ from tierproxy.ports import AltBody, AltTier, Source
 T = TypeVar("T")
 
 
-class LimitedBody:
-    """A body that keeps its place in the queue until it is read to the end, has failed, or is closed."""
+class WrappedBody:
+    """Another body, seen through."""
 
-    def __init__(self, body: AltBody, release: Callable[[], None]) -> None:
+    def __init__(self, body: AltBody) -> None:
         self._body = body
-        self._release: Callable[[], None] | None = release
 
     @property
     def meta(self) -> AltObject:
@@ -29,6 +28,14 @@ class LimitedBody:
     @property
     def range(self) -> ByteRange:
         return self._body.range
+
+
+class LimitedBody(WrappedBody):
+    """A body that keeps its place in the queue until it is read to the end, has failed, or is closed."""
+
+    def __init__(self, body: AltBody, release: Callable[[], None]) -> None:
+        super().__init__(body)
+        self._release: Callable[[], None] | None = release
 
     async def chunks(self) -> AsyncIterator[bytes]:
         try:
@@ -123,20 +130,12 @@ class Limited:
         self._room.release()
 
 
-class CountedBody:
+class CountedBody(WrappedBody):
     """A body whose failures are counted under ``body`` and whose bytes add up."""
 
     def __init__(self, body: AltBody, counts: Counted) -> None:
-        self._body = body
+        super().__init__(body)
         self._counts = counts
-
-    @property
-    def meta(self) -> AltObject:
-        return self._body.meta
-
-    @property
-    def range(self) -> ByteRange:
-        return self._body.range
 
     async def chunks(self) -> AsyncIterator[bytes]:
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import os
 import socket
@@ -10,33 +9,12 @@ import ssl
 import stat
 from pathlib import Path
 
+from tierproxy.config.checks import host_and_port, is_loopback
 from tierproxy.config.sections import ListenSection
 from tierproxy.errors import ConfigError
 from tierproxy.logs import event
 
 logger = logging.getLogger("tierproxy.server")
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """``127.0.0.1:9300``, ``[::1]:9300`` or ``:9300`` (every interface) -> host and port. Raises ConfigError."""
-    host, colon, port = address.rpartition(":")
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ConfigError(f"{address!r} is not an address: write host:port as in 127.0.0.1:9300 or [::1]:9300")
-    if host.startswith("[") and host.endswith("]"):
-        return host[1:-1], int(port)
-    if ":" in host:
-        raise ConfigError(f"{address!r} is not an address: an IPv6 host is written in brackets, as in [::1]:9300")
-    return host, int(port)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach ``host``."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def check_listen(listen: ListenSection) -> None:
@@ -48,7 +26,7 @@ def check_listen(listen: ListenSection) -> None:
         raise ConfigError("[listen] has neither address nor unix_socket")
     if listen.auth not in {"sigv4", "none"}:
         raise ConfigError(f"[listen] auth is {listen.auth!r}: write sigv4 or none")
-    if listen.address and listen.auth == "none" and not is_loopback(split_address(listen.address)[0]):
+    if listen.address and listen.auth == "none" and not is_loopback(host_and_port(listen.address)[0]):
         raise ConfigError(
             f"[listen] auth = none on {listen.address} would let everybody read and change every object",
             hint="set auth = sigv4, listen on 127.0.0.1, or use unix_socket alone",
@@ -67,7 +45,7 @@ def _mode(listen: ListenSection) -> int:
 
 def bind_tcp(address: str) -> socket.socket:
     """A bound TCP socket. Raises ConfigError."""
-    host, port = split_address(address)
+    host, port = host_and_port(address)
     try:
         family, _, _, _, target = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
