@@ -1,0 +1,32 @@
+"""The doors between the heart (``tierproxy.store``) and everything that does I/O.
+
+Every port has one contract suite in ``tierproxy.testing.contracts`` that runs on each implementation: the memory one,
+the real one and the fault-injecting one. "loop" in a docstring means: called on the event loop and returns at once.
+
+Errors: each method raises only the part of ``tierproxy.errors`` named in its docstring.
+"""
+
+from tierproxy.ports.alt import AltBody, AltTier
+from tierproxy.ports.body import BodyCheck
+from tierproxy.ports.catalogue import Catalogue
+from tierproxy.ports.disk import DiskTier, OpenBlob, Source, Staged
+from tierproxy.ports.machine import Clock, Offload
+from tierproxy.ports.rooms import Alarms, Hot, Leaser, NoticeBus, Purgeable
+
+__all__ = [
+    "Alarms",
+    "AltBody",
+    "AltTier",
+    "BodyCheck",
+    "Catalogue",
+    "Clock",
+    "DiskTier",
+    "Hot",
+    "Leaser",
+    "NoticeBus",
+    "Offload",
+    "OpenBlob",
+    "Purgeable",
+    "Source",
+    "Staged",
+]

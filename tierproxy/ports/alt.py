@@ -1,0 +1,102 @@
+"""The alt tier."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from tierproxy.model import (
+    AltObject,
+    ByteRange,
+    Headers,
+    ListPage,
+    ListRequest,
+    ObjectName,
+)
+from tierproxy.ports.disk import Source
+
+
+class AltBody(Protocol):
+    """An object of alt while it is being read."""
+
+    @property
+    def meta(self) -> AltObject: ...
+
+    @property
+    def range(self) -> ByteRange:
+        """What ``chunks`` delivers."""
+        ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Ends after exactly ``range.length`` bytes or raises AltUnavailable / AltCorrupt: a short body never looks
+        whole."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class AltTier(Protocol):
+    """S3. Names are the client's; mapping to alt's bucket, prefix and hash prefix is the implementation's.
+
+    Raises AltUnavailable, AltRefused, AltMissing, AltPrecondition, AltCorrupt; changes also AltUncertain.
+    """
+
+    async def get(self, name: ObjectName, range: ByteRange | None = None, *, etag: str | None = None) -> AltBody:
+        """GetObject, with If-Match ``etag`` (alt's) if given. ``range`` is half-open; a range beyond the end is
+        RangeUnsatisfiable."""
+        ...
+
+    async def head(self, name: ObjectName) -> AltObject: ...
+
+    async def put(
+        self,
+        name: ObjectName,
+        source: Source,
+        headers: Headers,
+        *,
+        md5: str,
+        etag: str | None = None,
+        parts: tuple[int, ...] = (),
+        create: bool = False,
+        match: str | None = None,
+    ) -> str:
+        """PutObject, or a multipart upload above the configured size. ``md5``: hex MD5 of the bytes, "" if not known;
+        checked against alt's answer where alt's ETag is an MD5. ``etag``: the client's ETag when it differs from the
+        MD5 (kept in user metadata, with ``parts``). ``create``: If-None-Match *; ``match``: If-Match alt ETag
+        (AltPrecondition). Returns alt's ETag."""
+        ...
+
+    async def put_stream(self, name: ObjectName, chunks: AsyncIterator[bytes], headers: Headers) -> str:
+        """Write-around of a body too large for memory: a multipart upload that is completed only if ``chunks`` ends
+        without an exception, and aborted otherwise (the exception is passed on). Returns alt's ETag."""
+        ...
+
+    async def delete(self, name: ObjectName) -> None:
+        """DeleteObject; a missing object is fine."""
+        ...
+
+    async def copy(
+        self,
+        source: ObjectName,
+        target: ObjectName,
+        headers: Headers | None,
+        *,
+        etag: str | None = None,
+        match: str | None = None,
+    ) -> str:
+        """Server-side CopyObject (If-Match on the source: ``match``); ``headers`` replace the source's, None keeps
+        them.
+        ``etag`` as in ``put``. Returns alt's ETag."""
+        ...
+
+    async def page(self, request: ListRequest) -> ListPage:
+        """One page of ListObjectsV2, ETags as alt shows them. AltRefused for a bucket with a hash prefix, which alt
+        cannot
+        list in key order (see ``walk``)."""
+        ...
+
+    def walk(self, bucket: str) -> AsyncIterator[list[AltObject]]:
+        """Every object of ``bucket``, in batches and in no order, without headers (``catalogue sync``)."""
+        ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,58 @@
+"""The memory tier, what an operator hears, and the doors of rooms that are not built yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from tierproxy.model import (
+    Entry,
+    ObjectName,
+)
+
+
+class Hot(Protocol):
+    """Small hot objects in memory, bounded by bytes, confined to the event loop."""
+
+    def get(self, name: ObjectName) -> tuple[Entry, bytes] | None: ...
+
+    def put(self, entry: Entry, content: bytes) -> None:
+        """Objects above the per-object limit are ignored."""
+        ...
+
+    def drop(self, name: ObjectName) -> None: ...
+
+    def clear(self) -> None: ...
+
+    @property
+    def bytes_used(self) -> int: ...
+
+
+class Alarms(Protocol):
+    """Things an operator must act on. Raised once, kept until cleared, logged, shown by `status` and metrics."""
+
+    def set(self, alarm: str, subject: str, **facts: Any) -> None: ...
+
+    def clear(self, alarm: str, subject: str) -> None: ...
+
+    def active(self) -> list[tuple[str, str]]: ...
+
+
+class NoticeBus(Protocol):
+    """Messages to other nodes (null object until there are some)."""
+
+    async def written(self, name: ObjectName, generation: int) -> None: ...
+
+
+class Leaser(Protocol):
+    """The right to own a user (null object until there are several nodes)."""
+
+    async def owns(self, owner: str) -> bool: ...
+
+
+class Purgeable(Protocol):
+    """What a purge run needs of the store: remove one blob from disk if the plan's facts still hold."""
+
+    async def purge(self, entries: Sequence[Entry], *, by: str) -> int:
+        """Returns the bytes released. Entries that changed since are skipped."""
+        ...
