@@ -25,6 +25,7 @@ from typing import Any
 
 import report
 from served import ACCESS_KEY_ID, BUCKET, SECRET, Failed, Served, config_for, seaweed, served, workplace
+
 from tierproxy.alt.client import s3_client
 from tierproxy.config.sections import AltSection
 from tierproxy.config.values import Duration
@@ -129,7 +130,9 @@ def get(proxy: Served, content: Content, tier: str) -> str:
             size += len(piece)
     if came_from != tier:
         return f"it came from {came_from}, not from {tier}"
-    return "" if digest.digest() == content.sha256.digest() else f"{size} bytes came back, and they are not the ones sent"
+    return (
+        "" if digest.digest() == content.sha256.digest() else f"{size} bytes came back, and they are not the ones sent"
+    )
 
 
 def run(options: argparse.Namespace, say: Callable[[str], None]) -> list[Phase]:
@@ -177,7 +180,8 @@ def main() -> int:
         print(f"FAILED: {error}")
         return 1
     head = ("what", "MiB/s", "idle MiB", "peak MiB", "above idle", "bytes right")
-    text = f"{options.gib:g} GiB in parts of {options.part_mib} MiB:\n\n{report.table(head, [phase.row() for phase in phases])}"
+    rows = report.table(head, [phase.row() for phase in phases])
+    text = f"{options.gib:g} GiB in parts of {options.part_mib} MiB:\n\n{rows}"
     print(text)
     if options.write:
         report.keep("large", text)

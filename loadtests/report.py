@@ -35,7 +35,9 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table; readable in a terminal too."""
     lines = [list(head), *(list(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    text = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines]
+    text = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
+    ]
     text.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     return "\n".join(text)
 
@@ -58,7 +60,5 @@ def _cpu() -> str:
 
 
 def _file_system(directory: Path) -> str:
-    done = subprocess.run(
-        ["df", "--output=fstype,source", str(directory)], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(["df", "--output=fstype,source", str(directory)], capture_output=True, text=True, check=False)
     return " on ".join(done.stdout.splitlines()[-1].split()) if done.returncode == 0 else "unknown"

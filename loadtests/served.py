@@ -33,7 +33,7 @@ STARTING = 60.0  #: seconds a program has to be ready
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("TIERPROXY_", "AWS_"))}
 
 
-class Failed(Exception):  # noqa: N818  a verdict
+class Failed(Exception):
     """The load test found what it was looking for."""
 
 
@@ -147,7 +147,7 @@ class Served:
         deadline = time.monotonic() + STARTING
         while time.monotonic() < deadline and self._process.poll() is None:
             text = self.log.read_bytes()[begin:].decode(errors="replace")
-            found = re.search(r"ready\b.*url=(http://[\d.:]+)", text)
+            found = re.search(r'ready\b.*url="?(http:[^\s"]+)', text)
             if found:
                 self.url = found[1]
                 return

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The programs the client tests drive: rclone, s3cmd, s3fs and fuse3. Installs what is missing when run as root,
+# The programs the client tests drive: curl, rclone, s3cmd, s3fs and fuse3. Installs what is missing when run as root,
 # says what to install otherwise. With CI set, missing programs are an error: CI must not skip tests silently.
 set -euo pipefail
 
-declare -A package_of=([rclone]=rclone [s3cmd]=s3cmd [s3fs]=s3fs [fusermount3]=fuse3)
+declare -A package_of=([curl]=curl [rclone]=rclone [s3cmd]=s3cmd [s3fs]=s3fs [fusermount3]=fuse3)
 
 missing() {
   local program

@@ -137,9 +137,11 @@ class Entry:
     purged_at: float | None = None
     purged_by: str | None = None
 
-    def with_blob(self, blob: SealedBlob, *, at: float) -> Entry:
-        """This entry with its bytes on disk as ``blob``, stored at ``at``."""
-        return replace(self, blob=blob.name, blob_bytes=blob.footprint, xxh3=blob.xxh3, stored_at=at)
+    def with_blob(self, blob: SealedBlob, *, at: float, state: State | None = None) -> Entry:
+        """This entry with its bytes on disk as ``blob``, stored at ``at``; and in ``state``, if given."""
+        return replace(
+            self, blob=blob.name, blob_bytes=blob.footprint, xxh3=blob.xxh3, stored_at=at, state=state or self.state
+        )
 
     def without_blob(self) -> Entry:
         return replace(self, blob=None, blob_bytes=0)

@@ -109,7 +109,7 @@ def assemble(doors: Doors) -> Parts:
         max_bytes=config.disk.max_bytes, random=doors.random, counters=counters, alarms=alarms,
     )  # fmt: skip
     changes = Changes(
-        catalogue=catalogue, lookup=lookup, buckets=buckets, shelf=shelf, queue=queue, writes=writes, clock=clock,
+        catalogue=catalogue, disk=disk, lookup=lookup, buckets=buckets, shelf=shelf, queue=queue, writes=writes, clock=clock,
         counters=counters,
     )  # fmt: skip
     around = Around(alt=alt, changes=changes, order=order, space=space, tasks=tasks)
@@ -167,7 +167,7 @@ async def open_local(config: Config, alt: AltTier, clock: Clock, files: Files | 
         closers += [blob_threads.close, page_threads.close]
         disk = await DiskBlobs.start(root, files, blob_threads, clock, os.urandom)
         closers.append(disk.close)
-        _refuse_lost_catalogue(root)
+        refuse_lost_catalogue(root)
         catalogue = SqliteCatalogue(root, page_threads)
         closers.append(catalogue.close)
     except BaseException:
@@ -178,8 +178,9 @@ async def open_local(config: Config, alt: AltTier, clock: Clock, files: Files | 
     return Doors(config=config, clock=clock, catalogue=catalogue, disk=disk, alt=alt, hot=hot, closers=closers)
 
 
-def _refuse_lost_catalogue(root: Path) -> None:
-    """Blobs without a catalogue: to begin a new one would make leftovers of all of them, dirty mail included."""
+def refuse_lost_catalogue(root: Path) -> None:
+    """Blobs without a catalogue: to begin a new one would make leftovers of all of them, dirty mail included. Raises
+    ConfigError."""
     if not catalogue_file(root).exists() and any((root / "blobs").glob("*/*/*")):
         raise ConfigError(
             f"{root} holds blobs and no catalogue",

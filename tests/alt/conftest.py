@@ -1,5 +1,5 @@
 """The real server for the tests here."""
 
-from fixtures_seaweed import new_bucket, seaweed  # type: ignore[import-not-found]
+from tests.fixtures_seaweed import new_bucket, seaweed
 
 __all__ = ["new_bucket", "seaweed"]

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from liars import HELLO, Liar, liar
-from test_alt_trouble import NAME, alt_at, get
 
+from tests.alt.liars import HELLO, Liar, liar
+from tests.alt.test_alt_trouble import NAME, alt_at, get
 from tierproxy.alt.memory import MemoryAlt
 from tierproxy.alt.s3 import S3Alt
 from tierproxy.config.values import Duration

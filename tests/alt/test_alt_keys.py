@@ -7,9 +7,9 @@ from urllib.parse import unquote
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from liars import HELLO, liar
-from test_alt_trouble import alt_at, head
 
+from tests.alt.liars import HELLO, liar
+from tests.alt.test_alt_trouble import alt_at, head
 from tierproxy.alt.keys import is_plain, may_be_merged
 from tierproxy.alt.mapping import BucketMap, Place, hash_prefix
 from tierproxy.config.sections import BucketSection, DynamicBucketsSection

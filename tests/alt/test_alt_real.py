@@ -12,8 +12,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from liars import HELLO, Liar
 
+from tests.alt.liars import HELLO, Liar
 from tierproxy.alt.client import s3_client
 from tierproxy.alt.mapping import BucketMap
 from tierproxy.alt.s3 import S3Alt

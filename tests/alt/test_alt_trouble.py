@@ -12,8 +12,8 @@ from contextlib import asynccontextmanager
 
 import boto3
 import pytest
-from liars import HELLO, STORED, Behaviour, Liar, garbage, half_a_body, in_turn, liar, reset, says, silence
 
+from tests.alt.liars import HELLO, STORED, Behaviour, Liar, garbage, half_a_body, in_turn, liar, reset, says, silence
 from tierproxy.alt.mapping import BucketMap
 from tierproxy.alt.s3 import S3Alt
 from tierproxy.config.sections import AltSection, BucketSection

@@ -187,3 +187,24 @@ def test_the_demo_brings_every_mail_back_and_finds_them_again(tmp_path: Path) ->
     assert run("config", "check", "--config", directory / "tierproxy.toml").returncode == 0
     blob = next(path for path in sorted((directory / "data" / "blobs").rglob("*")) if path.is_file())
     assert blob.stat().st_size > 1000
+
+
+@pytest.mark.parametrize("arguments", [["config", "describe"], ["--help"], ["--version"]])
+def test_output_that_cannot_be_written_is_1_and_no_traceback(arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "tierproxy", *arguments]
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, timeout=100, check=False
+        )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("error: cannot go on: No space left on device\nhint: ")
+
+
+def test_an_interrupt_while_the_program_is_still_being_loaded_leaves_no_traceback() -> None:
+    begin = "import os, signal, sys; sys.argv[1:] = ['config', 'describe']; import tierproxy.cli as cli"
+    interrupt = (
+        "sys.meta_path.insert(0, type('Finder', (), {'find_spec': lambda *_: os.kill(os.getpid(), signal.SIGINT)})())"
+    )
+    command = [sys.executable, "-c", f"{begin}; {interrupt}; cli.main()"]
+    ended = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=100, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, "", "")

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from live import live_node
 
+from tests.cli.live import live_node
 from tierproxy.cli.client import Answer, Door, ObjectClient, Unreachable
 from tierproxy.cli.demo.home import BUCKET, Delivered, Home
 from tierproxy.cli.demo.play import CLIENTS, Player

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clients.proxy import Behind, Proxy, clean_environment
 
+from tests.clients.proxy import Behind, Proxy, clean_environment
 from tierproxy.embedded import EmbeddedS3
 
 NUMBERS = itertools.count(1)
@@ -22,6 +22,13 @@ NUMBERS = itertools.count(1)
 def directory() -> Iterator[Path]:
     """Removed at the end, whatever happens: hundreds of megabytes. Its name is short enough for a unix socket."""
     with tempfile.TemporaryDirectory(prefix="tierproxy-clients-") as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def tmp_path(directory: Path) -> Iterator[Path]:
+    """As pytest's, but removed after the test."""
+    with tempfile.TemporaryDirectory(dir=directory) as name:
         yield Path(name)
 
 
@@ -40,8 +47,13 @@ def environment() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def alt(directory: Path, environment: None) -> Iterator[EmbeddedS3]:
-    with EmbeddedS3(directory / "alt", "alt-key", "alt-secret") as server:
+    """Killed at the end: an orderly stop takes it up to twenty seconds, and its data is thrown away."""
+    server = EmbeddedS3(directory / "alt", "alt-key", "alt-secret")
+    server.start()
+    try:
         yield server
+    finally:
+        server.kill()
 
 
 @contextmanager
@@ -55,7 +67,7 @@ def sound(proxy: Proxy) -> Iterator[Proxy]:
     assert status == 0, proxy.log()
     for word in ("InternalError", "Traceback", "broke", "never awaited"):
         assert word not in proxy.log()
-    checked = proxy.check()
+    checked = proxy.command("check", "--alt")
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 

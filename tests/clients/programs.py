@@ -32,6 +32,10 @@ class Program:
         self._environment = dict(environment)
         self._directory = directory
 
+    def also(self, **environment: str) -> Program:
+        """The same with more in its environment."""
+        return Program(self._command, self._environment | environment, self._directory)
+
     def run(self, *arguments: str | Path, stdin: bytes = b"", fails: bool = False) -> bytes:
         """Run it and return its standard output. It must end with 0, or not, when it ``fails``; then what it said on
         standard error is returned as well."""
@@ -40,7 +44,9 @@ class Program:
             command, input=stdin, capture_output=True, env=self._environment, cwd=self._directory, timeout=SECONDS,
             check=False,
         )  # fmt: skip
-        said = f"{' '.join(command)} ended with {done.returncode}:\n{(done.stdout + done.stderr).decode(errors='replace')}"
+        said = (
+            f"{' '.join(command)} ended with {done.returncode}:\n{(done.stdout + done.stderr).decode(errors='replace')}"
+        )
         assert (done.returncode != 0) is fails, said
         return done.stdout + done.stderr if fails else done.stdout
 

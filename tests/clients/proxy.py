@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import json
 import os
 import re
 import signal
@@ -123,11 +124,20 @@ class Proxy:
         """SIGKILL."""
         self._end(signal.SIGKILL)
 
-    def check(self) -> subprocess.CompletedProcess[str]:
-        """``tierproxy check --alt`` of the stopped node."""
-        command = [sys.executable, "-m", "tierproxy", "check", "--alt", "--config", str(self.config_file)]
+    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """A command of tierproxy with this node's configuration."""
+        command = [sys.executable, "-m", "tierproxy", *words, "--config", str(self.config_file)]
         environment = clean_environment()
         return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=100, check=False)
+
+    def wait_for_uploads(self) -> None:
+        """Until the upload queue is empty."""
+        for _ in range(40):
+            found = self.command("queue", "list", "--json")
+            assert found.returncode == 0, found.stderr
+            if json.loads(found.stdout)["totals"]["jobs"] == 0:
+                return
+        raise AssertionError(f"uploads do not end: {found.stdout}")
 
     def _end(self, how: signal.Signals) -> int:
         process, self._process = self._process, None
@@ -155,20 +165,23 @@ class Proxy:
     # ------------------------------------------------------------ its files
 
     def _prepare(self) -> None:
-        for key, secret in SECRETS.items():
-            (self.home / key).write_text(secret)
-        (self.home / "alt-secret").write_text(self.alt.secret_key)
+        for name, secret in (SECRETS | {"alt-secret": self.alt.secret_key}).items():
+            (self.home / name).touch(0o600)
+            (self.home / name).write_text(secret)
         for bucket in (self.alt_mail, self.alt_dynamic):
             self.alt.make_bucket(bucket)
         if self._tls:
             write_certificate(self.certificate, self.home / "key.pem")
 
     def _write_config(self) -> None:
-        tls = {"tls_certificate": str(self.certificate), "tls_key": str(self.home / "key.pem")} if self._tls else {}
         config = Config(
             node=NodeSection(data_dir=str(self.home / "data"), access_log=True),
             listen=ListenSection(
-                address=self.address, unix_socket=str(self.unix_socket), max_put_size=Size(MAX_PUT), **tls
+                address=self.address,
+                unix_socket=str(self.unix_socket),
+                max_put_size=Size(MAX_PUT),
+                tls_certificate=str(self.certificate) if self._tls else "",
+                tls_key=str(self.home / "key.pem") if self._tls else "",
             ),
             alt=AltSection(
                 endpoint=self.alt.endpoint,

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 import typer.main
 
-from tierproxy.cli import app
 from tierproxy.cli.outcome import MEANINGS
+from tierproxy.cli.program import app
 from tierproxy.config.load import examine
 from tierproxy.config.schema import tables
+from tierproxy.store.check import Kind
 
 README = Path("README.md").read_text()
 OPERATIONS = Path("docs/operations.md").read_text()
@@ -81,6 +82,10 @@ def test_every_alarm_is_documented() -> None:
     alarms = {*literal, *(text for texts in constants for text in texts)}
     assert len(alarms) >= 5
     assert [alarm for alarm in alarms if f"| `{alarm}` |" not in OPERATIONS] == []
+
+
+def test_everything_check_can_find_is_documented() -> None:
+    assert [kind.value for kind in Kind if f"`{kind.value}`" not in OPERATIONS] == []
 
 
 def snippets(page: str) -> list[str]:

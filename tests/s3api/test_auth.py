@@ -8,7 +8,8 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from signed import (
+
+from tests.s3api.signed import (
     ACCESS_KEY,
     HOST,
     KEY,
@@ -19,7 +20,6 @@ from signed import (
     moment_of,
     request,
 )
-
 from tierproxy.errors import BadBody
 from tierproxy.s3api.auth import EMPTY_SHA256, AccessKey, Open, Payload, derive_key, sign, string_to_sign
 from tierproxy.s3api.dates import amz_date, amz_stamp

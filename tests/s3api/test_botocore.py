@@ -16,8 +16,8 @@ from botocore.compat import HTTPHeaders
 from botocore.config import Config
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from signed import ACCESS_KEY, REGION, SECRET, authenticator, moment_of
 
+from tests.s3api.signed import ACCESS_KEY, REGION, SECRET, authenticator, moment_of
 from tierproxy.errors import BadBody
 from tierproxy.s3api.auth import Admission, Payload
 from tierproxy.s3api.checksums import ContentCheck, content_check, trailing_algorithms

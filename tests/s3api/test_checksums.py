@@ -9,8 +9,8 @@ import zlib
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from signed import refusal, request
 
+from tests.s3api.signed import refusal, request
 from tierproxy.errors import BadBody
 from tierproxy.s3api.checksums import (
     ALGORITHMS,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from signed import refusal, request
 
+from tests.s3api.signed import refusal, request
 from tierproxy.errors import NotModified, PreconditionFailed
 from tierproxy.s3api.conditions import (
     UNCONDITIONAL,

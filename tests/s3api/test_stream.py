@@ -9,8 +9,8 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from signed import ACCESS_KEY, authenticator, refusal, request
 
+from tests.s3api.signed import ACCESS_KEY, authenticator, refusal, request
 from tierproxy.errors import BadBody
 from tierproxy.s3api.auth import ALGORITHM, EMPTY_SHA256, ChunkSeed, Payload, derive_key, sign
 from tierproxy.s3api.checksums import ContentCheck, digest_of, encode

@@ -8,8 +8,8 @@ from xml.etree.ElementTree import fromstring
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from signed import refusal
 
+from tests.s3api.signed import refusal
 from tierproxy.s3api.faults import S3Error
 from tierproxy.s3api.xmlio import (
     MAX_DOCUMENT,

@@ -25,13 +25,18 @@ acks = st.sampled_from((None, Ack.BOTH, Ack.DISK, Ack.ALT))
 puts = st.builds(Op, st.just("put"), keys, sizes, acks)
 deletes = st.builds(Op, st.just("delete"), keys)
 gets = st.builds(Op, st.just("get"), keys)
+huge = st.one_of(
+    st.builds(Op, st.just("put"), keys, st.just(9_000_000), st.sampled_from((Ack.ALT, None))),
+    st.builds(
+        Op, st.just("alt_fault"), other=st.just("put_stream"), number=st.just(1),
+        effect=st.sampled_from(("none", "done", "refused")),
+    ),
+)  # fmt: skip
 changes = st.one_of(
     puts,
     puts,
     deletes,
-    st.builds(
-        Op, st.just("put_if"), keys, sizes, acks, other=st.sampled_from(("create", "match", "any", "mismatch"))
-    ),
+    st.builds(Op, st.just("put_if"), keys, sizes, acks, other=st.sampled_from(("create", "match", "any", "mismatch"))),
     st.builds(Op, st.just("copy"), keys, other=keys, ack=acks),
     st.builds(Op, st.just("multipart"), keys, sizes, acks),
 )
@@ -62,7 +67,7 @@ weather = st.one_of(
     st.just(Op("disk_heals")),
     st.builds(Op, st.just("advance"), number=st.sampled_from((1, 70))),
     st.builds(Op, st.just("wall"), number=st.sampled_from((-90_000, 90_000))),
-    st.just(Op("idle")),
+    st.one_of(st.just(Op("idle")), st.just(Op("idle")), huge),
     st.just(Op("upload")),
 )  # fmt: skip
 together = st.builds(
@@ -86,10 +91,59 @@ def live(life: list[Op], on_alt_down: OnAltDown = OnAltDown.QUEUE) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(0)
 @settings(
-    max_examples=EXAMPLES, deadline=None, print_blob=True, database=None,
+    max_examples=EXAMPLES, deadline=None, print_blob=True, database=None, report_multiple_bugs=False,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )  # fmt: skip
 @given(life=st.lists(ops, min_size=1, max_size=30), on_alt_down=st.sampled_from(list(OnAltDown)))
 def test_whatever_happens_the_node_keeps_its_word(life: list[Op], on_alt_down: OnAltDown) -> None:
     note(f"live({life!r}, {on_alt_down})")
     live(life, on_alt_down)
+
+
+LIVES: dict[str, tuple[list[Op], OnAltDown]] = {
+    "alt sends other bytes of an object whose ETag is not an MD5": (
+        [Op("multipart", "a", 10), Op("purge"), Op("get_corrupt", "a")], OnAltDown.QUEUE,
+    ),
+    "a delete after a crash left the bytes of an unacknowledged write in alt": (
+        [Op("crash", inner=(Op("put", "a", 10),), effect="before", number=1), Op("get", "a"), Op("delete", "a")],
+        OnAltDown.QUEUE,
+    ),
+    "a delete after an uncertain write of a new object landed": (
+        [Op("alt_fault", other="put", number=1, effect="late"), Op("put", "a", 10, Ack.ALT), Op("delete", "a")],
+        OnAltDown.QUEUE,
+    ),
+    "memory after an uncertain overwrite": (
+        [
+            Op("put", "a", 10), Op("get", "a"), Op("get", "a"), Op("alt_fault", other="put", number=1, effect="late"),
+            Op("put", "a", 10), Op("get", "a"), Op("get", "a"),
+        ],
+        OnAltDown.REFUSE,
+    ),
+    "a stream of which nobody knows whether it was completed": (
+        [
+            Op("put", "a", 10), Op("alt_fault", other="put_stream", number=1, effect="done"),
+            Op("put", "a", 9_000_000, Ack.ALT), Op("get", "a"),
+        ],
+        OnAltDown.QUEUE,
+    ),
+    "the disk fails under a stream": (
+        [Op("put", "a", 10), Op("disk_fails", number=errno.EIO), Op("put", "a", 9_000_000), Op("get", "a")],
+        OnAltDown.QUEUE,
+    ),
+    "an uncertain copy": (
+        [
+            Op("put", "a", 10), Op("put", "b", 10), Op("alt_fault", other="copy", number=1, effect="done"),
+            Op("copy", "b", other="a"), Op("get", "b"),
+        ],
+        OnAltDown.QUEUE,
+    ),
+    "a crash in the middle of an overwrite that alt had taken": (
+        [Op("put", "a", 10), Op("crash", inner=(Op("put", "a", 5000),), effect="before", number=2, cut=1)],
+        OnAltDown.QUEUE,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("story", LIVES)
+def test_what_was_found_stays_found(story: str) -> None:
+    live(*LIVES[story])

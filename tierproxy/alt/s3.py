@@ -207,7 +207,8 @@ class S3Alt:
             options["range"] = (range.start, range.stop)
         result = await obstore.get_async(self._stores.reading(where.bucket), where.key, options=options)
         span = ByteRange(*result.range)
-        return S3Body(_meta(where.name, result), span, result.stream(PIECE), piece_timeout=self._time_limit)
+        pieces = result.stream(PIECE) if span.length > PIECE else _AtOnce(result)
+        return S3Body(_meta(where.name, result), span, pieces, piece_timeout=self._time_limit)
 
     async def _head(self, where: Where) -> AltObject:
         if not where.plain:
@@ -314,6 +315,23 @@ class S3Alt:
 
 
 MERGES = "SeaweedFS takes // and \\ in keys for /; keep such keys on another S3 server"
+
+
+class _AtOnce:
+    """A small body in one piece: one step into obstore and back, where a stream takes two. Not a generator: one that
+    is dropped half-way would have to be closed."""
+
+    def __init__(self, result: Any) -> None:
+        self._result = result
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    async def __anext__(self) -> Any:
+        result, self._result = self._result, None
+        if result is None:
+            raise StopAsyncIteration
+        return await result.bytes_async()
 
 
 def _subject(subject: Where | str) -> object:

@@ -26,6 +26,8 @@ STORE = f"""INSERT INTO entry ({ENTRY}) VALUES ({placeholders(ENTRY)})
         stored_at = excluded.stored_at, last_read_at = excluded.last_read_at, reads = excluded.reads,
         purged_at = excluded.purged_at, purged_by = excluded.purged_by"""
 
+REMEMBERED = 4096  #: rows
+
 _WORK = {State.DIRTY: JobKind.PUT, State.DELETING: JobKind.DELETE}
 
 
@@ -36,9 +38,20 @@ class Entries:
         self._database = database
         self._reads = database.reads
         self._change = database.change
+        self._writer = database.writer
+        self._found: dict[ObjectName, Entry | None] = {}
+        self._found_at = -1
 
     def find(self, name: ObjectName) -> Entry | None:
-        return find(self._reads, name)
+        """Rows are remembered until this process' next commit: a read asks twice, and reads come in bursts. Another
+        process changes no row."""
+        if self._found_at != self._writer.commits or len(self._found) >= REMEMBERED:
+            self._found_at = self._writer.commits  # before the query: what is newer is asked for again
+            self._found.clear()
+        try:
+            return self._found[name]
+        except KeyError:
+            return self._found.setdefault(name, find(self._reads, name))
 
     async def publish(self, entry: Entry, *, job: Job | None = None, upload: str | None = None) -> Entry | None:
         check_work(entry, job)
@@ -132,9 +145,9 @@ def _learn(connection: sqlite3.Connection, entry: Entry, expected: int | None) -
         entry, state=State.CLEAN, purged_at=old.purged_at, purged_by=old.purged_by, reads=old.reads,
         last_read_at=old.last_read_at,
     )  # fmt: skip
-    gone = entry.blob is None and old.blob is not None and not _same_content(old, entry)
-    store(connection, _blobless(learnt) if gone else _with_blob_of(old, learnt))
-    return old if gone else None
+    changed = entry.blob is None and not _same_content(old, entry)
+    store(connection, _blobless(learnt) if changed else _with_blob_of(old, learnt))
+    return old if changed and old.blob is not None else None
 
 
 def _as_expected(old: Entry | None, expected: int | None) -> bool:

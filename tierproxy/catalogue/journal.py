@@ -46,6 +46,8 @@ class Journal(JournalReads):
     def __init__(self, database: Database) -> None:
         super().__init__(database.reads)
         self._change = database.change
+        self._writer = database.writer
+        self._totals: tuple[int, QueueTotals] | None = None
         self._outside = self._outside_changes()
 
     async def postpone(self, job: Job) -> None:
@@ -53,6 +55,13 @@ class Journal(JournalReads):
 
     async def hurry(self, names: Sequence[ObjectName] | None, now: float) -> int:
         return await self._change(lambda connection: hurry(connection, names, now))
+
+    def queue_totals(self) -> QueueTotals:
+        """As they were after the last commit of this process. Every write asks; another process moves none of them."""
+        commits = self._writer.commits
+        if self._totals is None or self._totals[0] != commits:
+            self._totals = commits, super().queue_totals()
+        return self._totals[1]
 
     def changed_outside(self) -> bool:
         """Whether another process hurried jobs since this was last asked. A counter in the database rather than PRAGMA

@@ -2,45 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-from typing import Annotated
-
-import typer
-
-from tierproxy.cli import catalogue, check, config, demo, objects, queue, serve
-from tierproxy.cli.outcome import EPILOG, Group
-
-app = typer.Typer(
-    cls=Group,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    epilog=EPILOG,
-    help="An S3 object proxy with a local disk tier in front of S3.",
-)
-app.command(rich_help_panel="The node")(serve.serve)
-app.command(rich_help_panel="The node")(demo.demo)
-app.command(rich_help_panel="Data directory")(check.check)
-app.add_typer(queue.commands, name="queue", rich_help_panel="Data directory")
-app.add_typer(catalogue.commands, name="catalogue", rich_help_panel="Data directory")
-app.add_typer(config.commands, name="config", rich_help_panel="The node")
-objects.register(app)
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"tierproxy {importlib.metadata.version('tierproxy')}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    """Nothing of its own: --version is eager."""
+import signal
+import sys
 
 
 def main() -> None:
-    """The program."""
-    app(prog_name="tierproxy")
+    """The program. The commands are imported here, not above: a Ctrl-C meanwhile ends the process without a traceback."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from tierproxy.cli.outcome import output_failed  # noqa: PLC0415 -- see above
+    from tierproxy.cli.program import app  # noqa: PLC0415
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        app(prog_name="tierproxy")
+    except OSError as error:
+        sys.exit(output_failed(error))

@@ -123,10 +123,12 @@ def rebuild(
 
 def _show(report: RebuildReport, aside: Path | None) -> None:
     console = out()
-    table = Table("files", "in alt too", "to be uploaded", "superseded", "damaged", "unreadable", "conflicts")
-    settled = (report.files, report.clean, report.dirty, report.superseded)
-    table.add_row(*map(str, (*settled, report.damaged, report.unreadable, report.conflicts)))
-    console.print(table)
+    counts = {
+        "files": report.files, "in alt too": report.clean, "to be uploaded": report.dirty,
+        "superseded": report.superseded, "damaged": report.damaged, "unreadable": report.unreadable,
+        "conflicts": report.conflicts,
+    }  # fmt: skip
+    console.print(", ".join(f"{count} {what}" for what, count in counts.items()))
     for kind, examples in report.examples.items():
         console.print(f"{kind}: " + "; ".join(examples), markup=False)
     if aside is not None:

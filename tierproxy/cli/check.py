@@ -52,7 +52,11 @@ def _show(report: CheckReport) -> None:
     if report.sound:
         console.print("everything agrees")
         return
-    table = Table("found", "times", "repaired", "examples")
+    table = Table("found", "times", "repaired")
     for kind, finding in report.findings.items():
-        table.add_row(kind.value, str(finding.count), str(finding.repaired), "\n".join(finding.examples[:3]))
+        table.add_row(kind.value, str(finding.count), str(finding.repaired))
     console.print(table)
+    for kind, finding in report.findings.items():  # not in the table, which would fold or cut them
+        for example in finding.examples:
+            console.print(f"{kind.value}: {example}", markup=False)
+    console.print("what each of them means, and what --repair does: docs/operations.md")

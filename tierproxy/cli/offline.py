@@ -21,7 +21,7 @@ from tierproxy.errors import ConfigError
 from tierproxy.offload import ThreadPool
 from tierproxy.ports import AltTier, Clock
 from tierproxy.store import walks
-from tierproxy.wiring import open_alt
+from tierproxy.wiring import open_alt, refuse_lost_catalogue
 
 THREADS = 4
 
@@ -39,7 +39,10 @@ class Offline:
     stack: AsyncExitStack
 
     def catalogue(self, data: Path | None = None) -> SqliteCatalogue:
-        """Of ``data`` (default: the data directory); closed with this."""
+        """Of ``data`` (default: the data directory); closed with this. Raises ConfigError when the data directory has
+        blobs and no catalogue: an empty one, once made, would be taken for the right one."""
+        if data is None:
+            refuse_lost_catalogue(self.data)
         opened = SqliteCatalogue(data or self.data, self.threads)
         self.stack.push_async_callback(opened.close)
         return opened

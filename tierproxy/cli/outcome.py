@@ -94,11 +94,26 @@ class Group(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
         except TierproxyError as error:
             complain(error)
             raise typer.Exit(code_of(error)) from error
         except BrokenPipeError:
-            # The reader of our output is gone (`tierproxy ls | head`): not an error. Python would complain at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            # The reader of our output is gone (`tierproxy ls | head`): not an error.
+            _forget_output()
             raise typer.Exit(ExitCode.OK) from None
+
+
+def output_failed(error: OSError) -> ExitCode:
+    """Standard output cannot be written: a full disk, most often. (Files and networks have errors of their own.)"""
+    _forget_output()
+    hint = "is there room where the output goes?"
+    complain(TierproxyError(f"cannot go on: {error.strerror or error}", hint=hint))
+    return ExitCode.FAILED
+
+
+def _forget_output() -> None:
+    """What is buffered for stdout cannot be written; Python would complain at its exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

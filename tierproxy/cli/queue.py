@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from tierproxy.catalogue import CatalogueReader, hurry_from_outside, open_reader
 from tierproxy.cli.objects import parse
@@ -38,8 +37,8 @@ def list_jobs(
     if as_json:
         print_json({"totals": asdict(totals), "jobs": [_row(job) for job in shown]})
         return
-    if shown:
-        out().print(_table(shown, now))
+    for line in _lines(shown, now) if shown else ():
+        out().print(line, markup=False)
     out().print(_sentence(totals, now))
 
 
@@ -65,15 +64,14 @@ def _row(job: Job) -> dict[str, Any]:
     return asdict(job) | {"name": str(job.name), "kind": str(job.kind)}
 
 
-def _table(jobs: list[Job], now: float) -> Table:
-    table = Table("kind", "object", "size", "queued", "tries", "next", "last error")
+def _lines(jobs: list[Job], now: float) -> Iterator[str]:
+    """A line per job, as wide as it needs to be: for grep as much as for eyes."""
+    form = "{:<7} {:>8} {:>10} {:>5} {:>9}  {}"
+    yield form.format("kind", "size", "queued", "tries", "next", "object")
     for job in jobs:
         next_try = "now" if job.next_try_at <= now else f"in {ago(job.next_try_at - now)}"
-        table.add_row(
-            str(job.kind), str(job.name), bytes_text(job.size), f"{ago(now - job.queued_at)} ago", str(job.attempts),
-            next_try, job.last_error or "",
-        )  # fmt: skip
-    return table
+        facts = (str(job.kind), bytes_text(job.size), f"{ago(now - job.queued_at)} ago", str(job.attempts), next_try)
+        yield form.format(*facts, job.name) + (f"  ({job.last_error})" if job.last_error else "")
 
 
 def _sentence(totals: QueueTotals, now: float) -> str:

@@ -39,6 +39,7 @@ class DataDirectory:
         self.staging = root / "staging"
         self.parts = root / "parts"
         self.quarantine = root / "quarantine"
+        self._blobs, self._staging = str(self.blobs), str(self.staging)
 
     def __repr__(self) -> str:
         return f"<DataDirectory {self.root}>"
@@ -51,11 +52,11 @@ class DataDirectory:
         directories, each with an fsync of its own.
         """
         _checked(name)
-        fan = name[4:8]
-        return self.blobs / fan[:2] / fan[2:] / name
+        # One Path from one string: every "/" of pathlib makes another, and this is on the way of every read and write.
+        return Path(f"{self._blobs}/{name[4:6]}/{name[6:8]}/{name}")
 
     def staged(self, name: str) -> Path:
-        return self.staging / _checked(name)
+        return Path(f"{self._staging}/{_checked(name)}")
 
     def part(self, name: str) -> Path:
         """The file of a part. BlobMissing if ``name`` cannot be one."""

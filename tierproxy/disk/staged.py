@@ -185,7 +185,7 @@ class StagedBlob:
         while rest:
             room = MEMORY - len(self._tail)
             if not room:
-                await self._flush()
+                await self._make_room(rest)
                 continue
             self._tail += rest[:room]
             rest = rest[room:]
@@ -245,6 +245,17 @@ class StagedBlob:
         self._failure = self._failure or DiskUnavailable("the staged file is closed")
         if self._touched and (self._spilled or not self._kept):
             await self._errands.run(self._offload.run(self._file.end, self._kept))
+
+    async def _make_room(self, rest: memoryview) -> None:
+        """If the disk refuses, what was handed in is all there all the same, hashed and readable from memory: the
+        caller goes on without the disk."""
+        try:
+            await self._flush()
+        except DiskError:
+            # A new tail: the error's traceback still looks at the old one, which cannot grow then.
+            self._tail = self._tail + rest
+            self._digest.update(bytes(rest))
+            raise
 
     async def _flush(self) -> None:
         self._spilled = self._touched = True

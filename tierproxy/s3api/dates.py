@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import overload
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -80,7 +81,12 @@ def _seconds(year: int, month: int, day: int, hour: int, minute: int, second: in
 
 def format_http(seconds: float) -> str:
     """IMF-fixdate, truncated to the second: ``Fri, 24 May 2013 00:00:00 GMT``."""
-    moment = datetime.fromtimestamp(int(seconds), UTC)
+    return _http_of(int(seconds))
+
+
+@lru_cache(maxsize=4096)  # every answer with an object has one, and hot objects have the same again and again
+def _http_of(seconds: int) -> str:
+    moment = datetime.fromtimestamp(seconds, UTC)
     day, month = _DAYS[moment.weekday()], _MONTHS[moment.month - 1]
     return f"{day}, {moment.day:02} {month} {moment.year:04} {moment:%H:%M:%S} GMT"
 

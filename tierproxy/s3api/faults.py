@@ -116,7 +116,7 @@ _TABLE: dict[type[TierproxyError], _Row] = {
     errors.DiskError: _Row("ServiceUnavailable", "The disk tier cannot serve this now.", 10),
     errors.AltUncertain: _Row("ServiceUnavailable", "The outcome in the alt tier is not known yet; try again.", 2),
     errors.AltRefused: _Row("BadGateway", "The alt tier refused the request."),
-    errors.AltCannotHold: _Row("BadGateway", "The alt tier cannot hold an object of this name."),
+    errors.AltCannotHold: _Row("NotImplemented", "The alt tier cannot hold an object of this name."),
     errors.AltCorrupt: _Row("BadGateway", "The alt tier's answer cannot be trusted."),
     errors.AltPrecondition: _Row("ServiceUnavailable", "The object changed in the alt tier meanwhile; try again.", 1),
     errors.AltError: _Row("ServiceUnavailable", "The alt tier does not answer; try again.", 5),

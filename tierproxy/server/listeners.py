@@ -58,7 +58,10 @@ def bind_tcp(address: str) -> socket.socket:
         bound.bind(target)
     except OSError as error:
         bound.close()
-        raise ConfigError(f"cannot listen on {address}: {error}") from error
+        raise ConfigError(
+            f"cannot listen on {address}: {error.strerror}",
+            hint="another program has the port, or the address is not of this machine: see [listen] address",
+        ) from error
     bound.setblocking(False)
     return bound
 

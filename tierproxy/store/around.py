@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
-from tierproxy.errors import AltError, AltUncertain
+from tierproxy.errors import AltError, AltUnavailable, AltUncertain
 from tierproxy.model import Entry, State
 from tierproxy.ports import AltTier, BodyCheck, Staged
 from tierproxy.store.body import MemorySource, Timings
@@ -79,17 +79,32 @@ class Around:
             current = await self._changes.admitted(call.name, call.precondition)
             await self._changes.settle_queue(call.name)
             async with self._changes.suspected(current):
+                sent = Passing(body)
                 try:
                     with timings.phase("alt-body"):
-                        alt_etag = await self._alt.put_stream(call.name, body, call.headers)
+                        alt_etag = await self._alt.put_stream(call.name, aiter(sent), call.headers)
                 except BaseException as error:
-                    if not isinstance(error, AltUncertain):  # the client's error, or ours: nothing was completed
-                        settled = error if isinstance(error, AltError) else AltError("not completed")
-                        await self._tasks.finish(self._changes.undone(current, settled), "settle")
+                    # The client's error, or ours: before the last byte nothing was completed, after it nobody knows.
+                    broken = AltUncertain("interrupted") if sent.ended else AltUnavailable("not completed")
+                    outcome = error if isinstance(error, AltError) else broken
+                    await self._tasks.finish(self._changes.undone(current, outcome), "settle")
                     raise
                 content = received(call, MemorySource(), call.check)
                 entry = replace(self._changes.entry(content, State.CLEAN), size=call.size, alt_etag=alt_etag)
                 return await self._tasks.finish(self.commit(content, entry, timings), "write around")
+
+
+class Passing:
+    """An iterator that knows whether it was read to its end."""
+
+    def __init__(self, body: AsyncIterator[bytes]) -> None:
+        self._body = body
+        self.ended = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for piece in self._body:
+            yield piece
+        self.ended = True
 
 
 async def hashed(body: AsyncIterator[bytes], check: BodyCheck, seen: int) -> AsyncIterator[bytes]:

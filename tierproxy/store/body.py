@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-from tierproxy.errors import BadBody
+import xxhash
+
+from tierproxy.errors import AltCorrupt, BadBody
+from tierproxy.model import Entry
 from tierproxy.ports import BodyCheck, Clock
 
 MD5 = re.compile(r"[0-9a-f]{32}")
@@ -39,6 +40,31 @@ class Md5Check:
         return {}
 
 
+class Fingerprint(Md5Check):
+    """Of bytes that alt sends for ``entry``: is that what was stored there? By its MD5 where the ETag is one, else by
+    the xxh3 the row remembers from the blob it once had."""
+
+    def __init__(self, entry: Entry, *, etag_is_md5: bool) -> None:
+        super().__init__()
+        self._entry = entry
+        self._md5_known = etag_is_md5 and is_md5(entry.etag)
+        self._xxh3 = None if self._md5_known or entry.xxh3 is None else xxhash.xxh3_128()
+
+    def update(self, data: bytes | bytearray | memoryview) -> None:
+        super().update(data)
+        if self._xxh3 is not None:
+            self._xxh3.update(data)
+
+    def compare(self, size: int) -> None:
+        """After the last byte. Raises AltCorrupt."""
+        entry = self._entry
+        if size != entry.size:
+            raise AltCorrupt(f"alt sent {size} bytes of {entry.name}, which has {entry.size}")
+        same = self._xxh3 is None or self._xxh3.digest() == entry.xxh3
+        if not same or (self._md5_known and self.etag() != entry.etag):
+            raise AltCorrupt(f"alt sent other bytes for {entry.name} than its ETag {entry.etag} says")
+
+
 class MemorySource:
     """``tierproxy.ports.Source`` of bytes in memory; grows by ``write`` and is hashed by ``finish`` like a staged
     file."""
@@ -66,6 +92,23 @@ class MemorySource:
         return bytes(self._content[offset : offset + length])
 
 
+class Phase:
+    """The block of ``Timings.phase``: a class, because a generator costs every read and write several times as much."""
+
+    __slots__ = ("_begin", "_clock", "_name", "_timings")
+
+    def __init__(self, timings: Timings, name: str, clock: Clock) -> None:
+        self._timings = timings
+        self._name = name
+        self._clock = clock
+
+    def __enter__(self) -> None:
+        self._begin = self._clock.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        self._timings.add(self._name, self._clock.monotonic() - self._begin)
+
+
 class Timings:
     """Milliseconds by phase, for Server-Timing."""
 
@@ -73,14 +116,9 @@ class Timings:
         self._clock = clock
         self.phases: dict[str, float] = {}
 
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Add the time spent in the block to ``name``."""
-        begin = self._clock.monotonic()
-        try:
-            yield
-        finally:
-            self.add(name, self._clock.monotonic() - begin)
+    def phase(self, name: str) -> Phase:
+        """A block; the time spent in it is added to ``name``."""
+        return Phase(self, name, self._clock)
 
     def add(self, name: str, seconds: float) -> None:
         self.phases[name] = self.phases.get(name, 0.0) + seconds * 1000

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 
-from tierproxy.errors import AltCannotHold, AltError, AltPrecondition, AltUnavailable, AltUncertain, PreconditionFailed
-from tierproxy.model import Entry, Headers, Job, JobKind, ObjectName, State
-from tierproxy.ports import BodyCheck, Catalogue, Clock, Source
+from tierproxy.errors import (
+    AltCannotHold,
+    AltError,
+    AltPrecondition,
+    AltUnavailable,
+    AltUncertain,
+    DiskError,
+    PreconditionFailed,
+    StaleGeneration,
+)
+from tierproxy.model import Entry, Headers, Job, JobKind, ObjectName, SealedBlob, State
+from tierproxy.ports import BodyCheck, Catalogue, Clock, DiskTier, Source
 from tierproxy.store.body import Timings
 from tierproxy.store.buckets import Buckets
 from tierproxy.store.calls import ANYTHING, Precondition, Write
@@ -44,10 +53,11 @@ class Changes:
     """Used under the name's order (``KeyOrder.hold``)."""
 
     def __init__(
-        self, *, catalogue: Catalogue, lookup: Lookup, buckets: Buckets, shelf: Shelf, queue: UploadQueue,
-        writes: AltWrites, clock: Clock, counters: Counters,
+        self, *, catalogue: Catalogue, disk: DiskTier, lookup: Lookup, buckets: Buckets, shelf: Shelf,
+        queue: UploadQueue, writes: AltWrites, clock: Clock, counters: Counters,
     ) -> None:  # fmt: skip
         self._catalogue = catalogue
+        self._disk = disk
         self._lookup = lookup
         self._buckets = buckets
         self._shelf = shelf
@@ -101,8 +111,18 @@ class Changes:
             yield
             return
         with self._lookup.being_replaced(current.name):
-            await self._catalogue.suspect(current.name, current.generation)
+            await self._suspect(current)
             yield
+
+    async def _suspect(self, current: Entry) -> None:
+        """A copy, or news from alt, that was on its way before the name's order was taken may still have arrived."""
+        try:
+            await self._catalogue.suspect(current.name, current.generation)
+        except StaleGeneration:
+            row = self._catalogue.find(current.name)
+            if row is None or row.state is not State.CLEAN:
+                raise
+            await self._catalogue.suspect(row.name, row.generation)
 
     async def send(self, content: Content, entry: Entry, current: Entry | None, timings: Timings) -> str:
         """PutObject; returns alt's ETag. In buckets with other writers alt checks the precondition once more."""
@@ -113,18 +133,27 @@ class Changes:
                 entry, content.source, create=shared and content.precondition.create, match=match
             )
 
-    @staticmethod
-    def queue_is_wrong(error: AltError) -> bool:
+    def queue_is_wrong(self, content: Content, error: AltError) -> bool:
         """Alt did answer: another writer was first, whose object the queue would overwrite; or it can never hold this
-        one, and the queue would try for ever."""
-        return isinstance(error, (AltPrecondition, AltCannotHold))
+        one, and the queue would try for ever. Or there are other writers and a precondition, which only alt can
+        check."""
+        shared = not self._buckets.exclusive(content.name.bucket)
+        return isinstance(error, (AltPrecondition, AltCannotHold)) or (shared and content.precondition != ANYTHING)
+
+    async def discard(self, blob: SealedBlob) -> None:
+        """A published file that becomes nobody's. If the disk refuses, the scrub finds it."""
+        with suppress(DiskError):
+            await self._disk.remove([blob.name])
 
     async def undone(self, current: Entry | None, error: BaseException) -> None:
-        """Alt did not take the change: the row is trusted again, unless the outcome is uncertain. An AltPrecondition
-        becomes the caller's PreconditionFailed."""
+        """Alt did not take the change: the row is trusted again, unless the outcome is uncertain; then nothing near may
+        speak for the object before alt was asked. An AltPrecondition becomes the caller's PreconditionFailed."""
         certain = isinstance(error, AltError) and not isinstance(error, AltUncertain)
-        if current is not None and current.state is State.CLEAN and certain:
-            await self._catalogue.settle(current.name, current.generation)
+        row = self._catalogue.find(current.name) if current is not None else None
+        if current is not None and current.state is State.CLEAN and certain and row is not None:
+            await self._catalogue.settle(row.name, row.generation)
+        elif current is not None:
+            self._shelf.changed(current.name, None)
         if isinstance(error, AltPrecondition):
             raise PreconditionFailed("the object changed in alt meanwhile") from error
 

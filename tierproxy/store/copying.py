@@ -6,7 +6,7 @@ import asyncio
 import logging
 from dataclasses import replace
 
-from tierproxy.errors import AltUnavailable, DiskError, TierproxyError
+from tierproxy.errors import AltMissing, AltPrecondition, AltUnavailable, DiskError, TierproxyError
 from tierproxy.logs import event
 from tierproxy.model import Ack, BlobLabel, Entry, Headers, ObjectName, OnAltDown, SealedBlob, State
 from tierproxy.ports import AltTier, Clock, DiskTier
@@ -89,7 +89,7 @@ class Copier:
                             raise outcome
                     if isinstance(alt, BaseException):
                         if isinstance(disk, SealedBlob):
-                            await self._disk.remove([disk.name])
+                            await self._changes.discard(disk)
                         await self._changes.undone(current, alt)
                         raise alt
                     entry = replace(entry, alt_etag=alt)
@@ -98,8 +98,14 @@ class Copier:
                     return Written(await self._changes.commit(content, entry, reservation), timings.phases)
 
     async def _in_alt(self, source: Entry, target: ObjectName, headers: Headers | None, timings: Timings) -> str:
-        with timings.phase("alt-body"):
-            return await self._alt.copy(source.name, target, headers, etag=source.etag, match=source.alt_etag)
+        """Raises AltError, and as ``Lookup.missing`` when alt has lost the source."""
+        try:
+            with timings.phase("alt-body"):
+                return await self._alt.copy(source.name, target, headers, etag=source.etag, match=source.alt_etag)
+        except AltPrecondition as error:  # not the caller's precondition
+            raise AltUnavailable(f"{source.name} changed meanwhile") from error
+        except AltMissing:
+            await self._lookup.missing(source.name, source)
 
     async def _reserve(self, source: Entry, ack: Ack) -> Reservation:
         if source.blob is not None and ack is Ack.BOTH:

@@ -46,8 +46,9 @@ class Deleter:
         async with self._order.hold(name):
             current = await self._changes.admitted(name, precondition)
             row = self._catalogue.find(name)
-            if current is None and (row is not None or self._buckets.authoritative(name.bucket)):
-                return  # a tombstone is there already, or nothing ever was
+            if current is None and row is not None:
+                return  # a tombstone is there already
+            # Nothing here is no proof of nothing in alt: a write that was never acknowledged may have arrived there.
             job = self._job(name)
             old = await self._catalogue.tombstone(name, job.generation, job)
             self._shelf.changed(name, old)

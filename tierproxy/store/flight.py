@@ -14,11 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from tierproxy.errors import AltCorrupt, AltUnavailable, DiskError, OutOfSpace, StaleGeneration, TierproxyError
+from tierproxy.errors import AltUnavailable, DiskError, OutOfSpace, StaleGeneration, TierproxyError
 from tierproxy.logs import event
 from tierproxy.model import BlobLabel, Entry, ObjectName
 from tierproxy.ports import AltBody, AltTier, Catalogue, Clock, DiskTier, Hot, Staged
-from tierproxy.store.body import Md5Check, MemorySource, is_md5
+from tierproxy.store.body import Fingerprint, MemorySource
 from tierproxy.store.counters import Counters
 from tierproxy.store.fill import FillChoice
 from tierproxy.store.lookup import UNSHARED, Lookup
@@ -168,10 +168,10 @@ class Flights:
                 await self._fill(flight, body, entry, Basis(expected, asked), reservation)
             return
         if self._choice.coalesced(entry.size):
-            check = Md5Check()
+            check = Fingerprint(entry, etag_is_md5=self._etag_is_md5)
             flight.sink = MemorySource(check=check)
             flight.opened.set_result(entry)
-            await self._pump(flight, body, flight.sink, check, entry)
+            await self._pump(flight, body, flight.sink, check)
         else:
             flight.opened.set_result(entry)
         if expected is not UNSHARED:
@@ -186,12 +186,12 @@ class Flights:
             return None
 
     async def _fill(self, flight: Flight, body: AltBody, entry: Entry, basis: Basis, reservation: Reservation) -> None:
-        check = Md5Check()
+        check = Fingerprint(entry, etag_is_md5=self._etag_is_md5)
         staged = self._disk.stage(check)
         flight.sink, flight.fills = staged, True
         flight.opened.set_result(entry)
         try:
-            await self._pump(flight, body, staged, check, entry)
+            await self._pump(flight, body, staged, check)
             await self._keep(staged, entry, basis, reservation)
         except DiskError as error:  # readers on board go on from alt; nothing is kept
             event(log, logging.WARNING, "fill failed on disk", name=flight.name, error=error)
@@ -200,15 +200,12 @@ class Flights:
         finally:
             self._close_when_idle(flight, staged)
 
-    async def _pump(self, flight: Flight, body: AltBody, sink: Sink, check: Md5Check, entry: Entry) -> None:
+    async def _pump(self, flight: Flight, body: AltBody, sink: Sink, check: Fingerprint) -> None:
         async for chunk in body.chunks():
             await sink.write(chunk)
             flight.grow()
         await sink.finish()
-        if sink.size != entry.size:
-            raise AltCorrupt(f"alt sent {sink.size} bytes of {flight.name}, which has {entry.size}")
-        if self._etag_is_md5 and is_md5(entry.etag) and check.etag() != entry.etag:
-            raise AltCorrupt(f"alt sent other bytes for {flight.name} than its ETag {entry.etag} says")
+        check.compare(sink.size)
         flight.verified.set_result(None)
         flight.grow()
 
@@ -220,22 +217,19 @@ class Flights:
         reservation.commit(sealed.footprint)
         filled = entry.with_blob(sealed, at=self._clock.now())
         try:
-            if entry.xxh3 not in {None, sealed.xxh3} and self._catalogue_agrees(entry):
-                raise AltCorrupt(f"alt's bytes of {entry.name} differ from those that were stored there")
             if self._lookup.outdated(entry.name, basis.asked):  # in the same step as the call that queues the change
                 raise StaleGeneration
             old = await self._catalogue.fill(filled, expected=basis.expected)
-        except (StaleGeneration, AltCorrupt):
+        except StaleGeneration:
             self._counters.stale_fills += 1
             self._shelf.remove([(sealed.name, sealed.footprint)])
             return
+        except BaseException:
+            self._shelf.remove([(sealed.name, sealed.footprint)])
+            raise
         if old is not None and old.blob not in {None, sealed.name}:
             self._shelf.remove([(old.blob or "", old.blob_bytes)])
         self._warm(staged, filled)
-
-    def _catalogue_agrees(self, entry: Entry) -> bool:
-        row = self._catalogue.find(entry.name)
-        return row is not None and row.generation == entry.generation
 
     def _warm(self, staged: Staged, entry: Entry) -> None:
         content = staged.content

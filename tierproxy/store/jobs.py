@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import logging
 
-from tierproxy.errors import AltError, AltMissing, AltUncertain, BlobCorrupt, BlobMissing, StaleGeneration, Unreadable
+from tierproxy.errors import (
+    AltError,
+    AltMissing,
+    AltPrecondition,
+    AltUncertain,
+    BlobCorrupt,
+    BlobMissing,
+    StaleGeneration,
+    Unreadable,
+)
 from tierproxy.logs import event
 from tierproxy.model import AltObject, Entry, Headers, Job, JobKind, ObjectName, State
 from tierproxy.ports import Alarms, AltTier, Catalogue, DiskTier, Source
@@ -49,9 +58,9 @@ class AltWrites:
                 parts=entry.parts, create=create, match=match,
             )  # fmt: skip
         except AltUncertain as error:
-            return await self._resolve(entry, error)
+            return await self._resolve(entry, error, create=create)
 
-    async def _resolve(self, entry: Entry, error: AltUncertain) -> str:
+    async def _resolve(self, entry: Entry, error: AltUncertain, *, create: bool) -> str:
         try:
             found = await self._alt.head(entry.name)
         except AltMissing:
@@ -59,6 +68,8 @@ class AltWrites:
         except AltError:
             raise error from None
         if not holds(found, entry):
+            if create:
+                raise AltPrecondition(f"another {entry.name} was there before") from error
             raise AltUncertain(f"alt still has another content: {error}") from error
         event(log, logging.INFO, "uncertain write had happened", name=entry.name)
         return found.etag

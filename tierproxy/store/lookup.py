@@ -130,7 +130,7 @@ class Lookup:
 
     async def _write_down(self, found: AltObject, row: Entry | None) -> Entry:
         entry, expected = self._match(found, row)
-        if expected is not UNSHARED and entry != row:
+        if expected is not UNSHARED and entry is not row and entry != row:
             let_go = await self._catalogue.learn(entry, expected=expected)
             if let_go is not None:
                 self._shelf.changed(found.name, let_go)
@@ -166,10 +166,8 @@ class Lookup:
         row = self._catalogue.find(name)
         if row is None or row.state is State.DELETING:  # deleted while alt was asked
             raise NoSuchKey
-        if not self._buckets.exclusive(name.bucket) and row.state is State.CLEAN:
-            with suppress(
-                StaleGeneration
-            ):  # written again meanwhile; when alt was asked it was not there
+        if not self._buckets.exclusive(name.bucket) and row.state in {State.CLEAN, State.SUSPECT}:
+            with suppress(StaleGeneration):  # written again meanwhile; when alt was asked it was not there
                 await self._catalogue.forget(name, row.generation)
                 self._shelf.changed(name, row)
             raise NoSuchKey

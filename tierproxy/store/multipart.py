@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
-from tierproxy.errors import BadBody, DiskError, InvalidPart, NoSuchUpload
+from tierproxy.errors import BadBody, DiskError, InvalidPart, NoSuchUpload, TierproxyError
 from tierproxy.logs import event
 from tierproxy.model import Ack, Headers, ObjectName, Part, Upload
 from tierproxy.ports import BodyCheck, Catalogue, Clock, DiskTier, Staged
@@ -19,7 +20,7 @@ from tierproxy.store.changes import Content
 from tierproxy.store.order import KeyOrder
 from tierproxy.store.policies import Policies
 from tierproxy.store.reader import Reader
-from tierproxy.store.space import Space
+from tierproxy.store.space import Reservation, Space
 from tierproxy.store.tasks import Tasks
 from tierproxy.store.writer import Writer
 
@@ -70,17 +71,19 @@ class Multipart:
         self, upload: Upload, number: int, size: int, body: AsyncIterator[bytes], check: BodyCheck
     ) -> Part:
         """UploadPart. Raises BadBody, OutOfSpace, NoSuchUpload (aborted meanwhile)."""
-        with await self._space.reserve_write(size) as reservation:
-            staged = self._disk.stage(check)
-            try:
-                async for piece in body:
-                    await staged.write(piece)
-                await staged.finish()
-                check.verify(staged.size)
-                part = await self._tasks.finish(self._keep_part(upload, number, staged, check), "part")
-                reservation.commit(part.size)
-                return part
-            finally:
+        reservation = await self._space.reserve_write(size)
+        staged = self._disk.stage(check)
+        handed_over = False
+        try:
+            async for piece in body:
+                await staged.write(piece)
+            await staged.finish()
+            check.verify(staged.size)
+            handed_over = True
+            return await self._tasks.finish(self._keep_part(upload, number, staged, check, reservation), "part")
+        finally:
+            if not handed_over:
+                reservation.release()
                 await staged.close()
 
     async def copy_part(self, upload: Upload, number: int, source: ObjectName, select: Select) -> Part:
@@ -120,26 +123,40 @@ class Multipart:
         old = self._catalogue.uploads_before(older_than, 1000)
         for upload in old:
             event(log, logging.INFO, "multipart upload expired", name=upload.name, upload=upload.id)
-            await self._tasks.finish(self._remove(upload.id), "expire upload")
+            with contextlib.suppress(NoSuchUpload):  # its client was quicker
+                await self._tasks.finish(self._remove(upload.id), "expire upload")
         return len(old)
 
     async def keep_expiring(self) -> None:
         """Until cancelled: remove uploads nobody finished within ``[write] multipart_expiry``."""
         while True:
-            await self.expire(self._clock.now() - self._policies.multipart_expiry)
+            try:
+                await self.expire(self._clock.now() - self._policies.multipart_expiry)
+            except DiskError as error:
+                event(log, logging.WARNING, "multipart uploads not expired", error=error)
             await self._clock.sleep(EXPIRY_PERIOD)
 
-    async def _keep_part(self, upload: Upload, number: int, staged: Staged, check: BodyCheck) -> Part:
-        file = await self._disk.keep_part(staged)
-        part = Part(number, staged.size, check.etag(), file, self._clock.now(), check.checksums())
+    async def _keep_part(
+        self, upload: Upload, number: int, staged: Staged, check: BodyCheck, reservation: Reservation
+    ) -> Part:
+        """Owned by the node from here. Takes over ``staged`` and ``reservation``."""
         try:
-            replaced = await self._catalogue.add_part(upload.id, part)
-        except NoSuchUpload:
-            await self._disk.remove_parts([file])
-            raise
-        if replaced is not None:
-            await self._drop([replaced])
-        return part
+            with reservation:
+                file = await self._disk.keep_part(staged)
+                part = Part(number, staged.size, check.etag(), file, self._clock.now(), check.checksums())
+                reservation.commit(part.size)
+                try:
+                    # Not while the upload is being completed: that removes the parts it saw, and no others.
+                    async with self._order.hold(ObjectName("", upload.id)):
+                        replaced = await self._catalogue.add_part(upload.id, part)
+                except TierproxyError:  # aborted or completed meanwhile, or the catalogue fails
+                    await self._drop([part])
+                    raise
+                if replaced is not None:
+                    await self._drop([replaced])
+                return part
+        finally:
+            await staged.close()
 
     async def _complete(self, upload: Upload, chosen: Sequence[tuple[int, str]], precondition: Precondition) -> Written:
         async with self._order.hold(ObjectName("", upload.id)):  # one completion at a time

@@ -140,8 +140,8 @@ class Reader:
             reading: Reading = await self._pass(entry, range, timings, select)
             flight.leave()
             return reading
-        self._count(flight, joined)
         if not self._choice.coalesced(entry.size):
+            self._count(flight, joined)
             return FlightReading(entry, range, timings, flight, self._alt)
         try:
             with timings.phase("alt-body"):
@@ -150,6 +150,7 @@ class Reader:
             reading = await self._pass(entry, range, timings, select)
             flight.leave()
             return reading
+        self._count(flight, joined)
         fill = "fill" if flight.fills else "pass"
         flight.leave()
         return ContentReading(entry, range, Tier.ALT, fill, content, timings)

@@ -38,12 +38,14 @@ class Tasks:
         """Wait at most ``grace`` seconds for all tasks, then cancel what is left. Returns how many were cancelled."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace)
-        left = list(self._tasks)
-        for task in left:
-            task.cancel()
-        if left:
+        cancelled = 0
+        while self._tasks:  # what is cancelled may leave cleaning up to a task of its own
+            left = list(self._tasks)
+            for task in left:
+                task.cancel()
+            cancelled += len(left)
             await asyncio.gather(*left, return_exceptions=True)
-        return len(left)
+        return cancelled
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

@@ -74,6 +74,8 @@ class UploadQueue:
             await asyncio.wait([task])
             if generation == job.generation:
                 return not task.cancelled() and task.exception() is None and task.result()
+        if self._stopping:
+            return False
         return await asyncio.shield(self._start(job))
 
     async def run(self) -> None:
@@ -122,17 +124,12 @@ class UploadQueue:
             await self._perform(job)
         except StaleGeneration:  # a newer job took its place meanwhile
             return False
-        except TierproxyError as error:
+        except Exception as error:  # noqa: BLE001 - a defect, too, must not make the queue try again at once
             self._counters.upload_failures += 1
+            level = logging.WARNING if isinstance(error, TierproxyError) else logging.ERROR
             event(
-                log,
-                logging.WARNING,
-                "upload failed",
-                name=job.name,
-                kind=job.kind,
-                attempts=job.attempts + 1,
-                error=error,
-            )
+                log, level, "upload failed", name=job.name, kind=job.kind, attempts=job.attempts + 1, error=error
+            )  # fmt: skip
             await self._postpone(self._later(job, error))
             return False
         self._counters.uploads += 1
@@ -142,11 +139,13 @@ class UploadQueue:
         """If even that cannot be written (a full disk), the try itself lasts until the next one would have begun."""
         try:
             await self._catalogue.postpone(job)
+        except StaleGeneration:
+            event(log, logging.DEBUG, "a newer job took its place", name=job.name)
         except DiskError as error:
             event(log, logging.WARNING, "journal not updated", name=job.name, error=error)
             await self._clock.sleep(max(0.0, job.next_try_at - self._clock.now()))
 
-    def _later(self, job: Job, error: TierproxyError) -> Job:
+    def _later(self, job: Job, error: Exception) -> Job:
         """Exponential backoff with "equal jitter" (AWS Architecture Blog, Exponential Backoff And Jitter)."""
         wait = min(self._settings.max_backoff, self._settings.backoff * 2.0 ** min(job.attempts, 30))
         wait = wait / 2 + wait / 2 * self._random()

@@ -17,7 +17,7 @@ from tierproxy.ports import Catalogue, Clock, DiskTier, Staged
 from tierproxy.store.around import Around
 from tierproxy.store.body import Timings
 from tierproxy.store.buckets import Buckets
-from tierproxy.store.calls import Write, Written
+from tierproxy.store.calls import ANYTHING, Write, Written
 from tierproxy.store.changes import Changes, Content, received
 from tierproxy.store.health import AltHealth
 from tierproxy.store.order import KeyOrder
@@ -98,9 +98,9 @@ class Writer:
         try:
             with reservation:
                 async with self._order.hold(content.name):
-                    current = await self._changes.admitted(content.name, content.precondition)
                     if policy.ack is Ack.DISK:
-                        return await self._to_disk(content, staged, reservation, timings)
+                        return await self._disk_only(content, staged, reservation, timings)
+                    current = await self._changes.admitted(content.name, content.precondition)
                     if policy.on_alt_down is OnAltDown.QUEUE and self._health.down:
                         return await self._to_disk(content, staged, reservation, timings)
                     if self._changes.queued(content.name) is None:
@@ -119,6 +119,12 @@ class Writer:
             async for piece in call.body:
                 await staged.write(piece)
             await staged.finish()
+
+    async def _disk_only(self, content: Content, staged: Staged, reservation: Reservation, timings: Timings) -> Written:
+        """Without a precondition the row that is replaced need not be known before the commit replaces it."""
+        if content.precondition != ANYTHING:
+            await self._changes.admitted(content.name, content.precondition)
+        return await self._to_disk(content, staged, reservation, timings)
 
     async def _to_disk(self, content: Content, staged: Staged, reservation: Reservation, timings: Timings) -> Written:
         entry = self._changes.entry(content, State.DIRTY)
@@ -139,7 +145,7 @@ class Writer:
         self, content: Content, entry: Entry, sealed: SealedBlob, reservation: Reservation, timings: Timings
     ) -> Written:
         """Commit as DIRTY with a job for the upload queue."""
-        dirty = replace(entry, state=State.DIRTY).with_blob(sealed, at=self._clock.now())
+        dirty = entry.with_blob(sealed, at=self._clock.now(), state=State.DIRTY)
         with timings.phase("disk"):
             written = await self._changes.commit(content, dirty, reservation, self._changes.job(dirty))
         return Written(written, timings.phases)
@@ -183,12 +189,12 @@ class Writer:
         reservation: Reservation, policy: WritePolicy, timings: Timings,
     ) -> Written:  # fmt: skip
         """Alt did not confirm. Queue it, or undo everything and say so."""
-        queue = policy.on_alt_down is OnAltDown.QUEUE and not self._changes.queue_is_wrong(error)
+        queue = policy.on_alt_down is OnAltDown.QUEUE and not self._changes.queue_is_wrong(content, error)
         if queue and isinstance(disk, SealedBlob):
             event(log, logging.WARNING, "queued, alt did not take it", name=content.name, error=error)
             return await self._queue_up(content, entry, disk, reservation, timings)
         if isinstance(disk, SealedBlob):
-            await self._disk.remove([disk.name])
+            await self._changes.discard(disk)
         await self._changes.undone(current, error)
         raise error
 

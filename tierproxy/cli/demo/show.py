@@ -52,7 +52,8 @@ class Demo:
         self._good = False
 
     async def run(self) -> bool:
-        """Whether every mail came back byte for byte. Raises DataDirectoryInUse, ConfigError, AltUnavailable."""
+        """Whether every mail came back byte for byte; with ``once`` a run that was interrupted is not good either.
+        Raises DataDirectoryInUse, ConfigError, AltUnavailable."""
         lock = DataLock.take(self._home.root, Files())
         threads = ThreadPool("demo", CLIENTS)
         try:
@@ -123,7 +124,8 @@ class Demo:
         await self._read(player, "read from alt", half, counted)
         await self._settle(node)
         await self._read(player, "read once more", half, counted)
-        self._console.print(phases_table(self._phases))
+        if self._phases:
+            self._console.print(phases_table(self._phases))
         self._judge()
 
     async def _deliver(self, player: Player, counted: Counted) -> None:
@@ -171,14 +173,17 @@ class Demo:
 
     def _judge(self) -> None:
         wrong = [text for phase in self._phases for text in phase.failures]
-        self._good = not wrong and not self._stop.is_set()
+        cut_short = self._stop.is_set()
+        self._good = not wrong and not (cut_short and self._once)
         for text in wrong[:10]:
             self._console.print(text, style="red", markup=False)
         compared = sum(phase.bytes for phase in self._phases if phase.name != "deliver")
         reads = sum(phase.requests for phase in self._phases if phase.name != "deliver")
         if wrong:
             self._console.print(f"{len(wrong)} of {reads} reads and deliveries went wrong", style="red bold")
-        elif self._good:
+        elif cut_short:
+            self._say(f"interrupted after {reads} reads; nothing went wrong so far")
+        else:
             self._say(f"every mail came back byte for byte: {reads} reads, {bytes_text(compared)} compared")
 
     def _say(self, text: str) -> None:

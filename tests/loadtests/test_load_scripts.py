@@ -1,0 +1,65 @@
+"""Short runs of the load tests, so that they go on working and what they show goes on being true."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("TIERPROXY_", "AWS_"))}
+
+
+def run(script: str, *arguments: str | Path) -> str:
+    """The script's output. Fails unless it says OK and leaves its work directory empty."""
+    command = [sys.executable, str(ROOT / "loadtests" / script), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=110, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_nothing_acknowledged_is_lost_when_alt_and_then_the_proxy_are_killed(tmp_path: Path) -> None:
+    output = run("outage.py", "--rounds", "1", "--seconds", "3", "--dir", tmp_path)
+    assert output.splitlines()[-1].startswith("OK: nothing acknowledged was lost")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_stampede_costs_alt_one_get(tmp_path: Path) -> None:
+    output = run("stampede.py", "--readers", "1000", "--large-readers", "200", "--dir", tmp_path)
+    assert output.splitlines()[-1] == "OK: each stampede cost alt one GET"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_large_object_goes_in_and_out_with_bounded_memory(tmp_path: Path) -> None:
+    output = run("large.py", "--gib", "0.25", "--bound", "200", "--dir", tmp_path)
+    assert output.splitlines()[-1].startswith("OK: 0.25 GiB in and out")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_the_bench_compares_every_contender(tmp_path: Path) -> None:
+    output = run("bench_store.py", "--seconds", "0.1", "--rounds", "1", "--dir", tmp_path)
+    for contender in ("hits", "misses", "writes", "plain write + fsync", "obstore", "SeaweedFS"):
+        assert contender in output
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_locust_plays_mail_without_a_failure(tmp_path: Path) -> None:
+    output = run("locustfile.py", "--seconds", "3", "--users", "5", "--dir", tmp_path)
+    assert output.splitlines()[-1].startswith("OK:")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("script", ["outage.py", "stampede.py", "large.py", "bench_store.py", "locustfile.py"])
+def test_every_script_explains_itself(script: str) -> None:
+    command = [sys.executable, str(ROOT / "loadtests" / script), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=60, check=True)
+    assert "--dir" in done.stdout
+    assert len(done.stdout.splitlines()) > 10
