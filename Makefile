@@ -50,9 +50,11 @@ $(BIN)/pip:
 	@$(PYTHON) -m venv $(VENV)
 
 $(INSTALLED): pyproject.toml | $(BIN)/pip
+	@echo "installing tierproxy and its demo into $(VENV)" >&2
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo]'
 	@touch $@
 
 $(FOR_TESTS): pyproject.toml | $(BIN)/pip
+	@echo "installing tierproxy and what its tests need into $(VENV)" >&2
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@ $(INSTALLED)

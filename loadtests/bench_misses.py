@@ -12,7 +12,7 @@ from pathlib import Path
 import obstore
 from bench_hits import SIZE, fill, gets, running
 from keepalive import exchange, head
-from measuring import Contender, Sample, compare, many
+from measuring import Contender, Sample, compare, many, until
 from obstore.store import S3Store
 from served import BUCKET, Failed, config_for
 
@@ -107,7 +107,11 @@ async def in_process(
             operation = straight if node is None else through
             return await many(operation, number * per_round, at_once, seconds, per_round)
 
-        return Contender(name, measure)
+        async def settle() -> None:
+            if node is not None:
+                await until(lambda: not len(node.parts.tasks))
+
+        return Contender(name, measure, settle)
 
     async with AsyncExitStack() as stack:
         contenders = []
@@ -117,7 +121,7 @@ async def in_process(
             await look(node, names)
             contenders.append(contender(f"TieredStore, fill {policy}", node))
         contenders.append(contender("obstore, straight", None))
-        await compare(contenders, options.rounds, pause=0.3)
+        await compare(contenders, options.rounds)
     return contenders
 
 
@@ -143,5 +147,5 @@ async def over_http(
             contenders.append(contender(f"tierproxy, fill {policy}", proxy.address, None))
         straight = ("127.0.0.1", alt.ports["s3"])
         contenders.append(contender("SeaweedFS, straight", straight, (alt.access_key, alt.secret_key)))
-        await compare(contenders, options.rounds, pause=0.3)
+        await compare(contenders, options.rounds, pause=1.0)
     return contenders

@@ -20,13 +20,19 @@ class Sample:
     milliseconds: float
 
 
+async def _at_rest() -> None:
+    """Nothing goes on after the measure."""
+
+
 @dataclass
 class Contender:
-    """Something that can be measured. ``measure`` is given the number of the round and returns its sample."""
+    """Something that can be measured. ``measure`` is given the number of the round and returns its sample; ``settle``
+    waits until what it left to do is done, so that the next contender does not pay for it."""
 
     name: str
     measure: Callable[[int], Awaitable[Sample]]
-    samples: list[Sample] = field(default_factory=list)
+    settle: Callable[[], Awaitable[None]] = _at_rest
+    samples: list[Sample] = field(default_factory=list, init=False)
 
     @property
     def rate(self) -> float:
@@ -42,7 +48,15 @@ async def compare(contenders: Sequence[Contender], rounds: int, pause: float = 0
     for number in range(rounds):
         for contender in contenders if number % 2 == 0 else reversed(contenders):
             contender.samples.append(await contender.measure(number))
+            await contender.settle()
             await asyncio.sleep(pause)
+
+
+async def until(reached: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Wait for what happens in the background. Raises TimeoutError."""
+    async with asyncio.timeout(seconds):
+        while not reached():
+            await asyncio.sleep(0.02)
 
 
 async def many(operation: Operation, first: int, concurrency: int, seconds: float, most: int = 10**9) -> Sample:

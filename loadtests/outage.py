@@ -194,7 +194,17 @@ def digest_of(read: Callable[[], bytes]) -> str:
         return GONE
 
 
+def outcome_of(read: Callable[[], bytes]) -> str:
+    """``digest_of``, or what went wrong."""
+    try:
+        return digest_of(read)
+    except TierproxyError as error:
+        return f"an error: {error}"
+
+
 def verdict(digest: str) -> str:
+    if digest.startswith("an error"):
+        return digest
     return "other bytes than were acknowledged last" if digest else "nothing: it is not there"
 
 
@@ -211,10 +221,12 @@ class Outage:
         self._writers = [Writer(number, options.seed, ledger, contents) for number in range(options.clients)]
 
     def round(self) -> Tally:
-        """All six steps. Ends with both running and the queue empty."""
+        """All six steps. Ends with both running and the queue empty; or early, when something is lost already."""
         tally = Tally()
         self._work_and_kill(tally)
         self._compare("alt still dead", tally, self._through_proxy())
+        if tally.wrong:
+            return tally
         self._alt.start()
         self._drain(tally)
         self._compare("in SeaweedFS", tally, self._in_alt(), listed=self._listed_in_alt())
@@ -292,7 +304,7 @@ class Outage:
     def _through_proxy(self) -> dict[str, str]:
         def read(keys: list[str]) -> dict[str, str]:
             with closing(ObjectClient(self._proxy.door)) as client:
-                return {key: digest_of(lambda key=key: client.read(ObjectName(BUCKET, key))[1]) for key in keys}  # type: ignore[misc]
+                return {key: outcome_of(lambda key=key: client.read(ObjectName(BUCKET, key))[1]) for key in keys}  # type: ignore[misc]
 
         return self._by_many(read)
 
@@ -342,6 +354,8 @@ def run(options: argparse.Namespace) -> tuple[list[Tally], Ledger]:
                 tallies.append(outage.round())
                 print(f"round {number + 1} of {options.rounds}: {tallies[-1].pending} pending at the kill, "
                       f"{len(tallies[-1].wrong)} wrong", file=sys.stderr)  # fmt: skip
+                if tallies[-1].wrong:
+                    break
             return tallies, ledger
 
 

@@ -12,6 +12,7 @@ SIGNED = re.compile(
     r"((?:X-Amz-Signature|X-Amz-Security-Token|X-Amz-Credential|Signature|Credential)=)[^&\s,;\"']+", re.IGNORECASE
 )
 MASK = "****"
+ALARMS = "tierproxy.store.alarms"
 
 
 def event(logger: logging.Logger, level: int, name: str, /, **facts: Any) -> None:
@@ -31,6 +32,32 @@ def _plain(value: Any) -> Any:
     if isinstance(value, BaseException):
         value = f"{type(value).__name__}: {value}"
     return SIGNED.sub(rf"\g<1>{MASK}", str(value))
+
+
+class Bounded(logging.Filter):
+    """An outage makes one warning a thousand times a second. Of a phrase at or above WARNING ``BURST`` records pass in
+    ``WINDOW`` seconds, and the first after that says how many did not (``suppressed``). Alarms all pass: they are not
+    repeated anyway, and each of them counts."""
+
+    BURST = 10
+    WINDOW = 10.0
+
+    def __init__(self) -> None:
+        super().__init__("tierproxy")
+        self._windows: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno < logging.WARNING or not super().filter(record) or record.name == ALARMS:
+            return True
+        key = (record.name, str(record.msg))  # event names are constant phrases: there are not many
+        begun, seen = self._windows.get(key, (record.created, 0))
+        if not begun <= record.created < begun + self.WINDOW:
+            left_out = max(0, seen - self.BURST)
+            if left_out:
+                record.facts = getattr(record, "facts", {}) | {"suppressed": left_out}
+            begun, seen = record.created, 0
+        self._windows[key] = (begun, seen + 1)
+        return seen < self.BURST
 
 
 class TextFormatter(logging.Formatter):
@@ -63,9 +90,11 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure(level: str, form: str) -> None:
-    """Send every log line to stderr as ``form`` ("text" or "json")."""
+    """Log to stderr as ``form`` ("text" or "json"); below "debug" without a flood of the same warning."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
+    if level != "debug":
+        handler.addFilter(Bounded())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for noisy in ("botocore", "boto3", "urllib3", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

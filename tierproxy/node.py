@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from tierproxy.config.sections import Config
+from tierproxy.disk.mark import CommitMark
 from tierproxy.errors import AltError, TierproxyError
 from tierproxy.logs import event
 from tierproxy.ports import Alarms, AltTier, Catalogue, Clock, DiskTier, Hot
@@ -34,6 +35,7 @@ from tierproxy.store.upload import UploadQueue
 
 log = logging.getLogger(__name__)
 PAUSE = 5.0
+MARK_PERIOD = 1.0
 
 
 class Server(Protocol):
@@ -71,6 +73,7 @@ class Parts:
     scrub: Scrub
     tasks: Tasks
     store: TieredStore
+    mark: CommitMark
     check_alt: Callable[[], Awaitable[None]] | None = None
     closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
 
@@ -131,6 +134,8 @@ class Node:
         left = await parts.tasks.drain(limit)
         await parts.reads.flush()
         totals = parts.catalogue.queue_totals()
+        with contextlib.suppress(TierproxyError):
+            parts.mark.write(parts.catalogue.committed())
         for close in reversed(parts.closers):
             with contextlib.suppress(TierproxyError):
                 await close()
@@ -144,10 +149,16 @@ class Node:
         await self.parts.purge.stop()
         await self.parts.scrub.stop()
 
+    async def _note_commits(self) -> None:
+        while True:
+            await self.parts.clock.sleep(MARK_PERIOD)
+            self.parts.mark.write(self.parts.catalogue.committed())
+
     def reload(self, config: Config) -> None:
         """loop. Apply the reloadable options of ``config``; the others wait for the next start."""
         parts = self.parts
         parts.policies.reload(config)
+        parts.tasks.spawn(parts.buckets.doubt_shared(), "doubt shared buckets")
         parts.space.reload(config.disk)
         parts.queue.reload(config.queue)
         parts.scrub.reload(config.scrub)
@@ -163,6 +174,7 @@ class Node:
         works: list[tuple[Callable[[], Awaitable[None]], str]] = [
             (parts.queue.run, "upload-queue"),
             (parts.reads.run, "read-counts"),
+            (self._note_commits, "commit-mark"),
             (parts.recovery.run, "recovery"),
             (parts.store.multipart.keep_expiring, "multipart-expiry"),
         ]

@@ -19,6 +19,7 @@ from tierproxy.config.sections import Config
 from tierproxy.disk.blobs import DiskBlobs
 from tierproxy.disk.fsio import Files
 from tierproxy.disk.lock import DataLock
+from tierproxy.disk.mark import CommitMark
 from tierproxy.errors import ConfigError
 from tierproxy.hot.memory import MemoryTier, NoMemory
 from tierproxy.logs import event
@@ -70,6 +71,7 @@ class Doors:
     disk: DiskTier
     alt: AltTier
     hot: Hot
+    mark: CommitMark
     random: Callable[[], float] = random.random
     closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
 
@@ -85,10 +87,12 @@ def assemble(doors: Doors) -> Parts:
     shelf = Shelf(
         disk=disk, catalogue=catalogue, hot=hot, space=space, tasks=tasks, clock=clock, counters=counters, alarms=alarms
     )
-    buckets = Buckets(catalogue, alt, policies, clock, config.dynamic_buckets)
+    buckets = Buckets(
+        catalogue=catalogue, alt=alt, policies=policies, tasks=tasks, clock=clock, dynamic=config.dynamic_buckets
+    )
     lookup = Lookup(
-        catalogue=catalogue, alt=alt, buckets=buckets, policies=policies, order=order, shelf=shelf, clock=clock,
-        alarms=alarms,
+        catalogue=catalogue, alt=alt, buckets=buckets, policies=policies, order=order, shelf=shelf, tasks=tasks,
+        clock=clock, alarms=alarms,
     )  # fmt: skip
     choice = FillChoice(policies, clock)
     flights = Flights(
@@ -109,8 +113,8 @@ def assemble(doors: Doors) -> Parts:
         max_bytes=config.disk.max_bytes, random=doors.random, counters=counters, alarms=alarms,
     )  # fmt: skip
     changes = Changes(
-        catalogue=catalogue, disk=disk, lookup=lookup, buckets=buckets, shelf=shelf, queue=queue, writes=writes, clock=clock,
-        counters=counters,
+        catalogue=catalogue, disk=disk, lookup=lookup, buckets=buckets, shelf=shelf, queue=queue, writes=writes,
+        clock=clock, counters=counters,
     )  # fmt: skip
     around = Around(alt=alt, changes=changes, order=order, space=space, tasks=tasks)
     writer = Writer(
@@ -145,7 +149,8 @@ def assemble(doors: Doors) -> Parts:
     return Parts(
         config=config, clock=clock, alarms=alarms, catalogue=catalogue, disk=disk, alt=alt, hot=hot, space=space,
         counters=counters, policies=policies, buckets=buckets, lookup=lookup, flights=flights, reads=reads,
-        queue=queue, recovery=recovery, purge=purge, scrub=scrub, tasks=tasks, store=store, closers=doors.closers,
+        queue=queue, recovery=recovery, purge=purge, scrub=scrub, tasks=tasks, store=store, mark=doors.mark,
+        closers=doors.closers,
     )  # fmt: skip
 
 
@@ -170,12 +175,16 @@ async def open_local(config: Config, alt: AltTier, clock: Clock, files: Files | 
         refuse_lost_catalogue(root)
         catalogue = SqliteCatalogue(root, page_threads)
         closers.append(catalogue.close)
+        mark = CommitMark(root, files)
+        catalogue.account_for(mark.read())
     except BaseException:
         for close in reversed(closers):
             await close()
         raise
     hot: Hot = MemoryTier(config.memory.max_bytes, config.memory.max_object) if config.memory.max_bytes else NoMemory()
-    return Doors(config=config, clock=clock, catalogue=catalogue, disk=disk, alt=alt, hot=hot, closers=closers)
+    return Doors(
+        config=config, clock=clock, catalogue=catalogue, disk=disk, alt=alt, hot=hot, mark=mark, closers=closers
+    )
 
 
 def refuse_lost_catalogue(root: Path) -> None:
@@ -207,7 +216,7 @@ def open_alt(config: Config, clock: Clock) -> AltTier:
     call it before requests are served. Raises ConfigError."""
     threads = ThreadPool("alt", 8)
     alt = S3Alt(config.alt, BucketMap(config.bucket, config.dynamic_buckets), threads, clock=clock)
-    return OwnThreads(Counted(Limited(alt, config.alt.concurrency)), threads)
+    return OwnThreads(Counted(Limited(alt, config.alt.concurrency, patience=config.alt.retry_timeout)), threads)
 
 
 class OwnThreads(Counted):

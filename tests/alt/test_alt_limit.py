@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tierproxy.alt.limit import Counted, Limited
+from tierproxy.alt.limit import BODIES, Counted, Limited
 from tierproxy.alt.memory import MemoryAlt
 from tierproxy.errors import AltMissing, AltUnavailable
 from tierproxy.model import Headers, ListRequest, ObjectName
@@ -37,16 +37,16 @@ async def test_no_more_requests_run_than_allowed() -> None:
 async def test_a_body_keeps_its_place_until_it_is_read_or_closed() -> None:
     alt = Limited(await filled(), 1)
     for closed in (True, False):
-        body = await alt.get(NAME)
-        other = asyncio.create_task(alt.head(NAME))
+        bodies = [await alt.get(NAME) for _ in range(BODIES)]
+        other = asyncio.create_task(alt.get(NAME))
         await asyncio.sleep(0)
         assert not other.done()
         if closed:
-            await body.close()
+            await bodies[0].close()
         else:
-            assert sum([len(chunk) async for chunk in body.chunks()]) == 200_000
-        await other
-        await body.close()
+            assert sum([len(chunk) async for chunk in bodies[0].chunks()]) == 200_000
+        for body in (*bodies, await other):
+            await body.close()
         assert alt.running == 0
 
 
@@ -56,12 +56,12 @@ async def test_failures_and_cancelled_waiters_give_their_place_back() -> None:
     faulty.fail("get")
     with pytest.raises(AltUnavailable):
         await alt.get(NAME)
-    body = await alt.get(NAME)
-    waiter = asyncio.create_task(alt.head(NAME))
-    await asyncio.sleep(0)
-    waiter.cancel()
-    await asyncio.gather(waiter, return_exceptions=True)
-    await body.close()
+    gate = faulty.gate("head")
+    waiters = [asyncio.create_task(alt.head(NAME)), asyncio.create_task(alt.get(NAME))]
+    await gate.reached()
+    for waiter in waiters:
+        waiter.cancel()
+    await asyncio.gather(*waiters, return_exceptions=True)
     assert alt.running == 0
     await alt.head(NAME)
 

@@ -105,6 +105,8 @@ async def test_bytes_this_server_throws_away_are_noticed(server: EmbeddedS3) -> 
     async with s3(server.section()) as alt:
         with pytest.raises(AltRefused):
             await put(alt, b"a directory with bytes", ObjectName("mail", "folder/"))
+        with pytest.raises(AltMissing):
+            await alt.head(ObjectName("mail", "folder/"))
         await put(alt, b"", ObjectName("mail", "folder/"))
 
 

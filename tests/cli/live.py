@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -22,6 +22,7 @@ from tierproxy.cli.demo.home import Home
 from tierproxy.config.sections import AltSection, Config
 from tierproxy.errors import AltUnavailable
 from tierproxy.node import Node
+from tierproxy.ports import AltTier
 from tierproxy.wiring import build
 
 
@@ -39,11 +40,11 @@ class Live:
     node: Node
     config: Config
     file: Path
-    alt: MemoryAlt
+    alt: AltTier
 
 
 @contextmanager
-def live_node(directory: Path, alt: MemoryAlt | None = None, **listen: Any) -> Iterator[Live]:
+def live_node(directory: Path, alt: AltTier | None = None, **listen: Any) -> Iterator[Live]:
     """A running node with its data below ``directory``; alt is in memory. ``listen``: options of [listen]."""
     home = Home(directory)
     directory.mkdir(exist_ok=True)
@@ -70,6 +71,15 @@ def live_node(directory: Path, alt: MemoryAlt | None = None, **listen: Any) -> I
         thread.join(30)
         loop.run_until_complete(loop.shutdown_default_executor())
         loop.close()
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Ask for something another process or thread does, for ten seconds at most."""
+    for _ in range(100):
+        if holds():
+            return
+        threading.Event().wait(0.1)
+    raise AssertionError("not within ten seconds")
 
 
 def self_signed(directory: Path) -> tuple[Path, Path]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from tests.cli.live import AltDown, Live, live_node, self_signed
+from tests.cli.live import AltDown, Live, live_node, self_signed, until
 from tierproxy.alt.memory import MemoryAlt
 from tierproxy.cli.client import Door, ObjectClient
 from tierproxy.cli.demo.home import BUCKET, Home
@@ -23,6 +22,7 @@ from tierproxy.disk.fsio import Files
 from tierproxy.disk.lock import DataLock
 from tierproxy.errors import NoSuchKey
 from tierproxy.model import ObjectName
+from tierproxy.testing.faults import FaultyAlt
 
 CONTENT = b"Subject: hello\r\n\r\nbody\r\n"
 
@@ -51,15 +51,6 @@ def stopped(tmp_path: Path) -> Path:
 
 def run(*arguments: str | Path, given: str | None = None) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments], input=given)
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Ask for something another process or thread does, for ten seconds at most."""
-    for _ in range(100):
-        if holds():
-            return
-        threading.Event().wait(0.1)
-    raise AssertionError("not within ten seconds")
 
 
 def on(live: Live, *arguments: str | Path, given: str | None = None) -> Result:
@@ -205,6 +196,19 @@ def test_rm_deletes_and_says_what_was_not_there(live: Live) -> None:
     assert on(live, "rm", "--force", "mail/rm").stdout == "deleted 0 objects\n"
 
 
+def test_rm_deletes_what_cannot_be_asked_for_while_alt_is_down(tmp_path: Path) -> None:
+    alt = FaultyAlt(MemoryAlt())
+    with live_node(tmp_path / "home", alt) as running:
+        on(running, "put", "-", "mail/only-in-alt", "--ack", "alt", given="x")
+    shutil.rmtree(tmp_path / "home" / "data")  # the new catalogue knows nothing of it
+    with live_node(tmp_path / "home", alt) as running:
+        alt.down()
+        assert on(running, "stat", "mail/only-in-alt").exit_code == 4
+        assert on(running, "rm", "mail/only-in-alt").stdout == "deleted 1 object\n"
+        alt.heal()
+        assert on(running, "stat", "mail/only-in-alt").exit_code == 6
+
+
 @pytest.mark.parametrize("command", ["get", "stat"])
 def test_an_object_that_is_not_there_is_6(live: Live, command: str) -> None:
     result = on(live, command, "mail/absent")
@@ -288,6 +292,17 @@ def test_queue_and_stat_work_beside_a_running_node(live: Live) -> None:
     assert "mail" in on(live, "catalogue", "stat").stdout
     assert json.loads(on(live, "queue", "hurry", "--json").stdout) == {"hurried": 0}
     assert on(live, "queue", "retry", "mail/nothing-there").exit_code == 6
+
+
+@pytest.mark.parametrize("command", [["queue", "list"], ["queue", "hurry"], ["catalogue", "stat"]], ids=" ".join)
+def test_a_catalogue_of_another_user_is_3(stopped: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
+    def refused(_path: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tierproxy.catalogue.outside.Path.exists", refused)
+    result = run(*command, "--config", stopped)
+    assert result.exit_code == 3
+    assert "Permission denied\nhint: run this as the user of the node" in result.stderr
 
 
 def test_the_queue_lists_what_alt_does_not_have(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import io
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -144,6 +145,31 @@ def test_hup_takes_what_can_be_taken_and_names_the_rest(tmp_path: Path) -> None:
         assert "did you mean max_bytes" in served.wait_for("configuration not reloaded")
         served.process.send_signal(signal.SIGTERM)
         assert served.process.wait(30) == 0
+
+
+def test_a_second_interrupt_ends_an_offline_command_that_waits_for_alt(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    (tmp_path / "data").mkdir()
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()  # connections are accepted by the kernel and never answered
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        home.alt_secret()
+        home.write_config(home.config(AltSection(endpoint=url, access_key_id="a"), "127.0.0.1:0"))
+        command = [sys.executable, "-m", "tierproxy", "catalogue", "sync", "--config", str(home.config_file)]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
+            try:
+                silent.settimeout(30)
+                waiting, _ = silent.accept()
+                with waiting:
+                    process.send_signal(signal.SIGINT)
+                    assert process.stderr is not None
+                    said = iter(process.stderr.readline, "")
+                    assert any("Ctrl-C again stops at once" in line for line in said)
+                    process.send_signal(signal.SIGINT)
+                    assert process.wait(5) == -signal.SIGINT
+            finally:
+                process.kill()
 
 
 def test_a_second_node_on_the_same_directory_ends_with_5(tmp_path: Path) -> None:

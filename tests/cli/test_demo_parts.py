@@ -11,8 +11,9 @@ import pytest
 from tests.cli.live import live_node
 from tierproxy.cli.client import Answer, Door, ObjectClient, Unreachable
 from tierproxy.cli.demo.home import BUCKET, Delivered, Home
-from tierproxy.cli.demo.play import CLIENTS, Player
+from tierproxy.cli.demo.play import CLIENTS, Phase, Player
 from tierproxy.cli.demo.report import to_try
+from tierproxy.cli.demo.show import Demo
 from tierproxy.cli.objects import store_file
 from tierproxy.cli.words import ago, bytes_text
 from tierproxy.clock import SystemClock
@@ -121,3 +122,23 @@ def test_a_download_that_is_cut_leaves_neither_half_a_file_nor_harm(tmp_path: Pa
     with pytest.raises(Unreachable, match="7 bytes before the end"):
         store_file(Answer(200, {}, cast(Any, CutBody())), target)
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("mail", b"what was there")]
+
+
+class Stopped(Demo):
+    """A demo that was interrupted while it played."""
+
+    def __init__(self, directory: Path, *, once: bool) -> None:
+        super().__init__(directory, 1, 0, once)
+        self._stop.set()
+
+    def judged(self, phase: Phase) -> bool:
+        self._phases.append(phase)
+        self._judge()
+        return self._good
+
+
+@pytest.mark.parametrize(("once", "failures", "good"), [(False, [], True), (True, [], False), (False, ["a"], False)])
+def test_a_demo_that_is_interrupted_has_failed_only_if_it_was_to_finish_or_a_mail_was_wrong(
+    tmp_path: Path, *, once: bool, failures: list[str], good: bool
+) -> None:
+    assert Stopped(tmp_path, once=once).judged(Phase("read", failures=failures)) is good

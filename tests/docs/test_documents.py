@@ -74,12 +74,15 @@ def test_exit_codes_in_the_documentation_are_those_of_the_program() -> None:
     assert rows == {str(code.value): meaning for code, meaning in MEANINGS.items()}
 
 
+def alarms_of(source: str) -> set[str]:
+    """The alarms a file raises, by a literal or by a constant of its own."""
+    named = re.findall(r"alarms\.set\(\s*([A-Z_]+)", source)
+    constants = [re.findall(rf'^{name} = "([^"]+)"', source, flags=re.MULTILINE) for name in named]
+    return {*re.findall(r'alarms\.set\(\s*"([^"]+)"', source), *(text for texts in constants for text in texts)}
+
+
 def test_every_alarm_is_documented() -> None:
-    sources = "\n".join(path.read_text() for path in Path("tierproxy").rglob("*.py"))
-    literal = re.findall(r'alarms\.set\(\s*"([^"]+)"', sources)
-    named = re.findall(r"alarms\.set\(\s*([A-Z_]+)", sources)
-    constants = [re.findall(rf'^{name} = "([^"]+)"', sources, flags=re.MULTILINE) for name in named]
-    alarms = {*literal, *(text for texts in constants for text in texts)}
+    alarms = set().union(*(alarms_of(path.read_text()) for path in Path("tierproxy").rglob("*.py")))
     assert len(alarms) >= 5
     assert [alarm for alarm in alarms if f"| `{alarm}` |" not in OPERATIONS] == []
 
@@ -118,6 +121,15 @@ def test_the_dockerfile_names_ports_volume_and_user() -> None:
     assert "VOLUME /var/lib/tierproxy" in text
     assert re.search(r"^USER tierproxy$", text, flags=re.MULTILINE)
     assert "/-/health" in text
+
+
+def test_the_container_needs_no_more_than_the_readme_gives_it(tmp_path: Path) -> None:
+    given = dict.fromkeys(re.findall(r"-e ([A-Z_]+)=", README), "a-value-of-enough-letters-for-a-secret-too")
+    assert "MAILSTORE_SECRET" in given
+    found = examine(Path("config/tierproxy.toml"), given | {"TIERPROXY_ALT_ENDPOINT": "http://minio:9000"})
+    assert found.warnings == ()
+    assert [bucket.name for bucket in found.config.bucket] == ["mail"]
+    assert found.config.alt.access_key_id == found.config.key[0].secret == given["MAILSTORE_SECRET"]
 
 
 def test_the_changelog_has_the_version_of_the_package() -> None:

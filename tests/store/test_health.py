@@ -37,7 +37,7 @@ async def test_after_some_failures_writes_and_deletes_do_not_wait_for_alt(tmp_pa
         while r.parts.catalogue.queue_totals().jobs:
             await clock.advance(1)
         assert (await r.put("u.10", b"x")).entry.tiers == ("disk", "alt")
-        assert ("alt does not take changes", "alt") not in r.parts.alarms.active()
+        assert ("alt does not take changes", "mail") not in r.parts.alarms.active()
 
 
 async def test_refuse_still_asks_alt_every_time(tmp_path: Path) -> None:
@@ -54,7 +54,8 @@ async def test_refuse_still_asks_alt_every_time(tmp_path: Path) -> None:
 def test_a_refusal_is_an_answer() -> None:
     health = AltHealth(AlarmBoard())
     for _ in range(FAILURES):
-        health.failed(AltUnavailable())
-    assert health.down
-    health.failed(AltRefused())
-    assert not health.down
+        health.failed("mail", AltUnavailable())
+    assert health.down("mail")
+    assert not health.down("other")
+    health.failed("mail", AltRefused())
+    assert not health.down("mail")

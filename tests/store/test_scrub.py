@@ -132,8 +132,8 @@ async def test_a_damaged_only_copy_is_an_alarm_and_stays_where_it_is(
 async def test_a_leftover_of_an_earlier_process_goes_after_a_second_look(tmp_path: Path) -> None:
     async with ground(tmp_path) as before:
         left = await before.blob(before.label("overwritten", b"old"), b"old")
-        await before.clean("overwritten", b"new")
         gone = await before.blob(before.label("deleted", b"x"), b"x")
+        await before.clean("overwritten", b"new")
     async with _bench(tmp_path) as bench:
         walk = asyncio.create_task(bench.scrub.walk())
         while not bench.ground.clock.sleeping:

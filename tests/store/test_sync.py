@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tierproxy.errors import AltUnavailable, NoSuchBucket
-from tierproxy.model import Headers, Job, JobKind, ObjectName, State
+from tierproxy.model import BucketRow, Headers, Job, JobKind, ObjectName, State
 from tierproxy.store.body import MemorySource
 from tierproxy.store.evidence import Seen
 from tierproxy.store.sync import Sync, SyncReport
@@ -130,6 +130,7 @@ async def test_what_is_only_on_disk_is_not_lost(tmp_path: Path) -> None:
 async def test_other_buckets_are_left_alone(tmp_path: Path) -> None:
     async with ground(tmp_path) as found:
         other = replace(await found.clean("k"), name=ObjectName("z", "k"), blob=None, blob_bytes=0)
+        await found.catalogue.add_bucket(BucketRow("z", 0.0, created=True, complete=False))
         await found.catalogue.publish(other)
         report = await _sync(found)
         assert (report.objects, report.lost) == (1, 0)

@@ -10,22 +10,20 @@ from typing import Any
 import pytest
 
 from tierproxy.alt.memory import MemoryAlt
-from tierproxy.config.sections import BucketSection, FillSection, QueueSection, WriteSection
+from tierproxy.config.sections import FillSection, QueueSection, WriteSection
 from tierproxy.config.values import Duration, Size
 from tierproxy.errors import (
     AltCorrupt,
     AltError,
     AltRefused,
     AltUnavailable,
-    AltUncertain,
     LostInAlt,
     NoSuchKey,
-    PreconditionFailed,
 )
 from tierproxy.model import Ack, ByteRange, FillPolicy, Headers, JobKind, ListRequest, OnAltDown, State, Tier
 from tierproxy.store.body import MemorySource
-from tierproxy.store.calls import Precondition
-from tierproxy.testing.faults import Effect, FaultyAlt
+from tierproxy.store.calls import Reading
+from tierproxy.testing.faults import FaultyAlt
 from tierproxy.testing.rig import BUCKET, Rig, name, rig
 
 REFUSE = WriteSection(on_alt_down=OnAltDown.REFUSE)
@@ -53,6 +51,11 @@ def memory_of(alt: FaultyAlt) -> MemoryAlt:
 
 async def listed(r: Rig) -> list[str]:
     return [one.key for one in (await r.parts.store.page(ListRequest(BUCKET))).objects]
+
+
+async def collect(reading: Reading, got: bytearray) -> None:
+    async for chunk in reading.chunks():
+        got += chunk
 
 
 # ---------------------------------------------------------------- alt down: reads
@@ -108,8 +111,7 @@ async def test_alt_that_goes_down_in_the_middle_of_a_body_cuts_it_and_keeps_noth
         got = bytearray()
         reading = await r.parts.store.open(name("u.1"))
         with pytest.raises(AltUnavailable):
-            async for chunk in reading.chunks():
-                got += chunk
+            await collect(reading, got)
         await reading.close()
         assert len(got) < len(LARGE)
         assert LARGE.startswith(bytes(got))
@@ -322,240 +324,3 @@ async def test_a_body_that_ends_short_is_cut_and_not_kept(tmp_path: Path, chunk:
             await r.get("u.1")
         await r.idle()
         assert await r.read("u.1") == (Tier.ALT, LARGE)
-
-
-# ---------------------------------------------------------------- uncertain outcomes
-
-
-@pytest.mark.parametrize("mode", list(OnAltDown))
-async def test_an_uncertain_write_that_happened_is_acknowledged(tmp_path: Path, mode: OnAltDown) -> None:
-    async with faulty(tmp_path, write=WriteSection(on_alt_down=mode)) as (r, alt):
-        await r.put("u.1", b"old")
-        alt.fail("put", effect=Effect.DONE)
-        written = await r.put("u.1", b"new")
-        assert written.entry.state is State.CLEAN
-        assert written.entry.tiers == ("disk", "alt")
-        assert not r.journal()
-
-
-async def test_an_uncertain_write_that_did_not_happen_is_queued(tmp_path: Path) -> None:
-    async with faulty(tmp_path) as (r, alt):
-        await r.put("u.1", b"old")
-        alt.fail("put", AltUncertain("?"))
-        assert (await r.put("u.1", b"new")).entry.state is State.DIRTY
-        assert await r.get("u.1") == b"new"
-
-
-async def test_an_uncertain_write_that_lands_after_it_was_queued_does_no_harm(tmp_path: Path) -> None:
-    async with faulty(tmp_path) as (r, alt):
-        await r.put("u.1", b"old")
-        landing = alt.late("put")
-        await r.put("u.1", b"new")
-        await landing.land()
-        await r.parts.catalogue.hurry(None, r.parts.clock.now())
-        await r.drained()
-        assert in_alt(alt, "u.1") == b"new"
-        await r.purge()
-        assert await r.get("u.1") == b"new"
-
-
-@pytest.mark.parametrize("happens", [True, False])
-async def test_an_uncertain_write_that_is_refused_is_decided_by_what_alt_holds(tmp_path: Path, happens: bool) -> None:
-    async with faulty(tmp_path, write=REFUSE) as (r, alt):
-        await r.put("u.1", b"old")
-        await r.get("u.1")  # in memory too
-        await r.get("u.1")
-        landing = alt.late("put")
-        with pytest.raises(AltUncertain):
-            await r.put("u.1", b"new")
-        row = r.row("u.1")
-        assert row is not None
-        assert row.state is State.SUSPECT
-        if happens:
-            await landing.land()
-        assert await r.get("u.1") == (b"new" if happens else b"old")
-        row = r.row("u.1")
-        assert row is not None
-        assert row.state is State.CLEAN
-
-
-async def test_nobody_can_say_what_an_uncertain_overwrite_left_while_alt_is_down(tmp_path: Path) -> None:
-    async with faulty(tmp_path, write=REFUSE) as (r, alt):
-        await r.put("u.1", b"old")
-        await r.get("u.1")
-        alt.late("put")
-        with pytest.raises(AltUncertain):
-            await r.put("u.1", b"new")
-        alt.down()
-        with pytest.raises(AltUnavailable):
-            await r.get("u.1")
-
-
-async def test_an_uncertain_stream_is_decided_by_what_alt_holds(tmp_path: Path) -> None:
-    huge = LARGE * 5
-    async with faulty(tmp_path) as (r, alt):
-        await r.put("u.1", b"old")
-        alt.fail("put_stream", effect=Effect.DONE)
-        with pytest.raises(AltUncertain):
-            await r.put("u.1", huge, ack=Ack.ALT)
-        assert await r.get("u.1") == huge
-
-
-async def test_an_uncertain_delete_is_tried_again(tmp_path: Path) -> None:
-    for effect in (Effect.DONE, Effect.LATE):
-        async with faulty(tmp_path / effect) as (r, alt):
-            await r.put("u.1", b"a mail")
-            landing = alt.late("delete") if effect is Effect.LATE else None
-            if landing is None:
-                alt.fail("delete", effect=effect)
-            await r.delete("u.1")
-            assert r.journal() == [("u.1", JobKind.DELETE)]
-            if landing is not None:
-                await landing.land()
-            await r.parts.catalogue.hurry(None, r.parts.clock.now())
-            await r.drained()
-            assert in_alt(alt, "u.1") is None
-            assert r.row("u.1") is None
-
-
-async def test_the_delete_of_an_unknown_object_reaches_alt_where_an_unacknowledged_write_may_have_landed(
-    tmp_path: Path,
-) -> None:
-    async with faulty(tmp_path, write=REFUSE) as (r, alt):
-        landing = alt.late("put")
-        with pytest.raises(AltUncertain):
-            await r.put("u.1", b"a mail")
-        await landing.land()
-        assert in_alt(alt, "u.1") == b"a mail"
-        await r.delete("u.1")
-        await r.drained()
-        assert in_alt(alt, "u.1") is None
-
-
-# ---------------------------------------------------------------- other writers
-
-
-def shared(**options: Any) -> dict[str, Any]:
-    return {"bucket": (BucketSection(name=BUCKET, exclusive=False, **options),)}
-
-
-async def other_writes(alt: FaultyAlt, key: str, body: bytes) -> None:
-    await memory_of(alt).put(name(key), MemorySource(body), Headers(), md5="")
-
-
-@pytest.mark.parametrize("body", [b"theirs", LARGE], ids=["small", "large"])
-async def test_what_another_writer_put_is_served_and_kept(tmp_path: Path, body: bytes) -> None:
-    async with faulty(tmp_path, **shared()) as (r, alt):
-        await r.put("u.1", b"ours")
-        await r.get("u.1")
-        await other_writes(alt, "u.1", body)
-        assert await r.get("u.1") == body
-        await r.idle()
-        row = r.row("u.1")
-        assert row is not None
-        assert row.size == len(body)
-        assert row.blob is not None
-        assert await r.read("u.1") == (Tier.DISK, body)
-        assert not r.parts.alarms.active()
-
-
-async def test_what_another_writer_deleted_is_gone(tmp_path: Path) -> None:
-    async with faulty(tmp_path, **shared()) as (r, alt):
-        await r.put("u.1", b"ours")
-        memory_of(alt).lose(name("u.1"))
-        with pytest.raises(NoSuchKey):
-            await r.get("u.1")
-        assert r.row("u.1") is None
-
-
-async def test_an_interrupted_overwrite_of_what_another_writer_deleted_is_not_there(tmp_path: Path) -> None:
-    async with faulty(tmp_path, write=REFUSE, **shared()) as (r, alt):
-        await r.put("u.1", b"ours")
-        alt.late("put")
-        with pytest.raises(AltUncertain):
-            await r.put("u.1", b"ours too")
-        memory_of(alt).lose(name("u.1"))
-        with pytest.raises(NoSuchKey):
-            await r.get("u.1")
-        assert r.row("u.1") is None
-
-
-async def test_alt_is_not_asked_again_within_revalidate(tmp_path: Path) -> None:
-    async with faulty(tmp_path, **shared(revalidate=Duration(3600))) as (r, alt):
-        await r.put("u.1", b"ours")
-        await r.get("u.1")
-        heads = alt.calls["head"]
-        for _ in range(3):
-            assert await r.get("u.1") == b"ours"
-        assert alt.calls["head"] == heads
-
-
-async def test_a_copy_on_disk_is_served_while_nobody_can_be_asked_whether_it_is_current(tmp_path: Path) -> None:
-    async with faulty(tmp_path, **shared()) as (r, alt):
-        await r.put("u.1", b"ours")
-        alt.down()
-        assert await r.get("u.1") == b"ours"
-
-
-@pytest.mark.parametrize("mode", list(OnAltDown))
-async def test_another_writer_that_was_first_wins_a_conditional_write(tmp_path: Path, mode: OnAltDown) -> None:
-    async with faulty(tmp_path, write=WriteSection(on_alt_down=mode), **shared()) as (r, alt):
-        gate = alt.gate("put")
-        import asyncio
-
-        task = asyncio.create_task(r.put("u.1", b"ours", precondition=Precondition(create=True)))
-        await gate.reached()
-        await other_writes(alt, "u.1", b"theirs")
-        gate.open()
-        with pytest.raises(PreconditionFailed):
-            await task
-        assert in_alt(alt, "u.1") == b"theirs"
-        assert await r.get("u.1") == b"theirs"
-
-
-async def test_a_conditional_write_is_never_queued_where_there_are_other_writers(tmp_path: Path) -> None:
-    """The queue's put is unconditional: it would overwrite whoever was first."""
-    async with faulty(tmp_path, **shared()) as (r, alt):
-        alt.fail("put", AltUnavailable("down"))
-        with pytest.raises(AltUnavailable):
-            await r.put("u.1", b"ours", precondition=Precondition(create=True))
-        assert not r.journal()
-        assert r.row("u.1") is None
-
-
-async def test_an_uncertain_create_that_another_writer_won_has_failed(tmp_path: Path) -> None:
-    async with faulty(tmp_path, **shared()) as (r, alt):
-        alt.fail("put", AltUncertain("?"))
-        gate = alt.gate("head", nth=2)  # the one that decides
-        import asyncio
-
-        task = asyncio.create_task(r.put("u.1", b"ours", precondition=Precondition(create=True)))
-        await gate.reached()
-        await other_writes(alt, "u.1", b"theirs")
-        gate.open()
-        with pytest.raises(PreconditionFailed):
-            await task
-        assert await r.get("u.1") == b"theirs"
-
-
-async def test_if_match_is_checked_by_alt_where_there_are_other_writers(tmp_path: Path) -> None:
-    async with faulty(tmp_path, **shared()) as (r, alt):
-        first = await r.put("u.1", b"ours")
-        await r.put("u.1", b"ours again", precondition=Precondition(match=first.entry.etag))
-        with pytest.raises(PreconditionFailed):
-            await r.put("u.1", b"no", precondition=Precondition(match=first.entry.etag))
-        await other_writes(alt, "u.1", b"theirs")
-        with pytest.raises(PreconditionFailed):
-            await r.put("u.1", b"no", precondition=Precondition(match="0" * 32))
-        assert in_alt(alt, "u.1") == b"theirs"
-
-
-async def test_the_listing_is_alts_with_what_alt_does_not_know_yet(tmp_path: Path) -> None:
-    async with faulty(tmp_path, **shared()) as (r, alt):
-        await r.put("ours", b"1")
-        await other_writes(alt, "theirs", b"2")
-        alt.down()
-        await r.put("a/queued", b"3")
-        await r.delete("ours")
-        alt.heal()
-        assert await listed(r) == ["a/queued", "theirs"]

@@ -7,7 +7,6 @@ import os
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,13 @@ from tierproxy.config.sections import MemorySection, QueueSection
 from tierproxy.config.values import Duration, Size
 from tierproxy.disk.fsio import Files
 from tierproxy.disk.layout import DataDirectory
-from tierproxy.errors import BadBody, DiskError, DiskUnavailable, NoSuchKey, OutOfSpace, Unreadable
+from tierproxy.errors import BadBody, DiskUnavailable, NoSuchKey, OutOfSpace, Unreadable
 from tierproxy.model import Ack, ByteRange, JobKind, State, Tier
 from tierproxy.offload import ThreadPool
 from tierproxy.store.body import Md5Check
 from tierproxy.store.calls import Write
 from tierproxy.testing.faults import FaultyAlt
-from tierproxy.testing.faulty_catalogue import FaultyCatalogue
 from tierproxy.testing.rig import Rig, name, pieces, rig
-from tierproxy.wiring import Doors
 
 PATIENT = QueueSection(backoff=Duration(3600), max_backoff=Duration(3600))
 NO_MEMORY = MemorySection(max_bytes=Size(0))
@@ -320,73 +317,6 @@ async def test_a_damaged_clean_blob_is_unavailable_while_alt_is_down(tmp_path: P
             await r.get("u.1")
         alt.heal()
         assert await r.get("u.1") == body
-
-
-# ---------------------------------------------------------------- the catalogue cannot write
-
-
-@asynccontextmanager
-async def with_catalogue(root: Path) -> AsyncIterator[tuple[Rig, FaultyAlt, FaultyCatalogue]]:
-    alt, catalogues = FaultyAlt(MemoryAlt()), list[FaultyCatalogue]()
-
-    def wrap(doors: Doors) -> Doors:
-        catalogues.append(FaultyCatalogue(doors.catalogue))
-        return replace(doors, catalogue=catalogues[0].port)
-
-    async with rig(root, alt=alt, queue=PATIENT, memory=NO_MEMORY, wrap=wrap) as r:
-        await r.idle()
-        yield r, alt, catalogues[0]
-
-
-@pytest.mark.parametrize("nth", [1, 2])
-@pytest.mark.parametrize("ack", list(Ack))
-@pytest.mark.parametrize("old", [None, b"old"], ids=["new", "overwrite"])
-async def test_a_write_whose_commit_fails_is_not_acknowledged_and_leaks_nothing(
-    tmp_path: Path, old: bytes | None, ack: Ack, nth: int
-) -> None:
-    async with with_catalogue(tmp_path) as (r, alt, catalogue):
-        if old is not None:
-            await r.put("u.1", old)
-            await r.idle()
-        catalogue.fail(catalogue.changes + nth, OutOfSpace("database full"))
-        try:
-            await r.put("u.1", b"new", ack=ack)
-            allowed: set[bytes | None] = {b"new"}
-        except DiskError:
-            allowed = {old, b"new"}
-        got: bytes | None = None
-        try:
-            got = await r.get("u.1")
-        except NoSuchKey:
-            got = None
-        assert got in allowed
-        await r.idle()
-        await r.check()
-        if old is not None and r.row("u.1").state is State.CLEAN:  # type: ignore[union-attr]
-            assert in_alt(alt, "u.1") == got
-
-
-@BODIES
-async def test_a_fill_whose_commit_fails_leaks_nothing(tmp_path: Path, body: bytes) -> None:
-    async with with_catalogue(tmp_path) as (r, _alt, catalogue):
-        await r.put("u.1", body)
-        await r.purge()
-        catalogue.fail(catalogue.changes + 1, OutOfSpace("database full"))
-        assert await r.get("u.1") == body
-        await r.idle()
-        assert r.parts.space.used == 0
-        assert await r.get("u.1") == body
-
-
-async def test_a_delete_whose_tombstone_fails_changes_nothing(tmp_path: Path) -> None:
-    async with with_catalogue(tmp_path) as (r, alt, catalogue):
-        await r.put("u.1", b"a mail")
-        await r.idle()
-        catalogue.fail(catalogue.changes + 1, DiskUnavailable("database"))
-        with pytest.raises(DiskUnavailable):
-            await r.delete("u.1")
-        assert await r.get("u.1") == b"a mail"
-        assert in_alt(alt, "u.1") == b"a mail"
 
 
 # ---------------------------------------------------------------- a staged file after a failed write

@@ -95,7 +95,7 @@ def _obstore_answer(error: BaseException) -> Answer:
         code = _CODE.search(head.rpartition(_IN_A_200)[2])
         return Answer(head, 500, code[1] if code else "")
     if found := _NOT_DELETED.search(head):
-        return Answer(head, 500 if found[1] == "InternalError" else 403, found[1])
+        return Answer(head, {"InternalError": 500, "NoSuchKey": 404}.get(found[1], 403), found[1])
     return Answer(head, sent=not any(sign in text for sign in _NOT_SENT))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config as BotoConfig
@@ -57,4 +57,12 @@ def s3_client(section: AltSection, session: boto3.Session | None = None) -> S3Cl
         response_checksum_validation="when_required",
         max_pool_connections=max(10, section.concurrency),
     )
-    return (session or boto_session(section)).client("s3", endpoint_url=section.endpoint or None, config=config)
+    client = (session or boto_session(section)).client("s3", endpoint_url=section.endpoint or None, config=config)
+    client.meta.events.register_last("before-parameter-build.s3", _stay)
+    return client
+
+
+def _stay(context: dict[str, Any], **_: object) -> None:
+    """Have a redirect answered with an error: boto3 would ask HeadBucket where to go, and to a server (a proxy, say)
+    that redirects that as well it would ask for ever."""
+    context.setdefault("s3_redirect", {})["redirected"] = True

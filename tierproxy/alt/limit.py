@@ -8,11 +8,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import TypeVar
 
-from tierproxy.errors import TierproxyError
+from tierproxy.errors import AltUnavailable, TierproxyError
 from tierproxy.model import AltObject, ByteRange, Headers, ListPage, ListRequest, ObjectName
 from tierproxy.ports import AltBody, AltTier, Source
 
 T = TypeVar("T")
+BODIES = 4  #: bodies at once for each request at once
+PATIENCE = 10.0  #: seconds that a body or a stream waits for its place
+BUSY = "many clients read or send slowly; raise [alt] concurrency"
 
 
 class WrappedBody:
@@ -56,28 +59,74 @@ class LimitedBody(WrappedBody):
             release()
 
 
-class Limited:
-    """At most ``concurrency`` requests at once; more wait, first come first served. A body counts until it is closed.
+class Room:
+    """Places for ``limit`` at once; more wait, first come first served. ``patience``: seconds after which a waiter gets
+    AltUnavailable, None for ever."""
 
-    A stream (``put_stream``) is a request as long as its sender takes.
-    """
-
-    def __init__(self, alt: AltTier, concurrency: int) -> None:
-        self._alt = alt
-        self._room = asyncio.Semaphore(concurrency)
-        self._concurrency = concurrency
-        self.running = 0
+    def __init__(self, limit: int, what: str, patience: float | None) -> None:
+        self._places = asyncio.Semaphore(limit)
+        self._limit = limit
+        self._what = what
+        self._patience = patience
+        self.taken = 0
 
     def __repr__(self) -> str:
-        return f"<Limited {self.running} of {self._concurrency} {self._alt!r}>"
+        return f"{self.taken} of {self._limit} {self._what}"
+
+    async def enter(self) -> None:
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._places.acquire()
+        except TimeoutError:
+            raise AltUnavailable(f"all {self._limit} {self._what} are busy", hint=BUSY) from None
+        self.taken += 1
+
+    def leave(self) -> None:
+        self.taken -= 1
+        self._places.release()
+
+    async def within(self, call: Callable[[], Awaitable[T]]) -> T:
+        await self.enter()
+        try:
+            return await call()
+        finally:
+            self.leave()
+
+
+class Limited:
+    """At most ``concurrency`` requests at once; more wait, first come first served.
+
+    What lasts as long as a client likes has room of its own, so that slow clients never stop other requests: a body
+    (``get``) is a request until its headers are here and then one of ``BODIES * concurrency`` bodies until it is read
+    or closed; a stream (``put_stream``) is one of ``concurrency`` streams and no request. Who finds no such room for
+    ``patience`` seconds gets AltUnavailable, so that two that wait for each other part again. A body's place is taken
+    before its request's, and nobody waits for one while he holds a request: a body's reader may always make another
+    request. Connections to alt: at most ``concurrency`` for requests, ``BODIES`` times that for bodies, and for each
+    stream the parts it has in flight.
+    """
+
+    def __init__(self, alt: AltTier, concurrency: int, *, patience: float = PATIENCE) -> None:
+        self._alt = alt
+        self._requests = Room(concurrency, "requests", None)
+        self._bodies = Room(concurrency * BODIES, "bodies", patience)
+        self._streams = Room(concurrency, "streams", patience)
+
+    def __repr__(self) -> str:
+        return f"<Limited {self._requests}, {self._bodies}, {self._streams} {self._alt!r}>"
+
+    @property
+    def running(self) -> int:
+        """Requests, bodies and streams now."""
+        return self._requests.taken + self._bodies.taken + self._streams.taken
 
     async def get(self, name: ObjectName, range: ByteRange | None = None, *, etag: str | None = None) -> AltBody:
-        await self._enter()
+        await self._bodies.enter()
         try:
-            return LimitedBody(await self._alt.get(name, range, etag=etag), self._leave)
+            body = await self._within(lambda: self._alt.get(name, range, etag=etag))
         except BaseException:
-            self._leave()
+            self._bodies.leave()
             raise
+        return LimitedBody(body, self._bodies.leave)
 
     async def head(self, name: ObjectName) -> AltObject:
         return await self._within(lambda: self._alt.head(name))
@@ -90,17 +139,30 @@ class Limited:
             lambda: self._alt.put(name, source, headers, md5=md5, etag=etag, parts=parts, create=create, match=match)
         )
 
-    async def put_stream(self, name: ObjectName, chunks: AsyncIterator[bytes], headers: Headers) -> str:
-        return await self._within(lambda: self._alt.put_stream(name, chunks, headers))
+    async def put_stream(
+        self, name: ObjectName, chunks: AsyncIterator[bytes], headers: Headers, *, create: bool = False,
+        match: str | None = None,
+    ) -> str:  # fmt: skip
+        return await self._streams.within(
+            lambda: self._alt.put_stream(name, chunks, headers, create=create, match=match)
+        )
 
     async def delete(self, name: ObjectName) -> None:
         await self._within(lambda: self._alt.delete(name))
 
     async def copy(
         self, source: ObjectName, target: ObjectName, headers: Headers | None, *, etag: str | None = None,
-        match: str | None = None,
+        match: str | None = None, create: bool = False, target_match: str | None = None,
     ) -> str:  # fmt: skip
-        return await self._within(lambda: self._alt.copy(source, target, headers, etag=etag, match=match))
+        def copy() -> Awaitable[str]:
+            return self._alt.copy(
+                source, target, headers, etag=etag, match=match, create=create, target_match=target_match
+            )
+
+        return await self._within(copy)
+
+    async def etag_is_md5(self, name: ObjectName) -> bool:
+        return await self._within(lambda: self._alt.etag_is_md5(name))
 
     async def page(self, request: ListRequest) -> ListPage:
         return await self._within(lambda: self._alt.page(request))
@@ -115,19 +177,7 @@ class Limited:
         await self._alt.close()
 
     async def _within(self, call: Callable[[], Awaitable[T]]) -> T:
-        await self._enter()
-        try:
-            return await call()
-        finally:
-            self._leave()
-
-    async def _enter(self) -> None:
-        await self._room.acquire()
-        self.running += 1
-
-    def _leave(self) -> None:
-        self.running -= 1
-        self._room.release()
+        return await self._requests.within(call)
 
 
 class CountedBody(WrappedBody):
@@ -184,17 +234,25 @@ class Counted:
         self.bytes_written += source.size
         return alt_etag
 
-    async def put_stream(self, name: ObjectName, chunks: AsyncIterator[bytes], headers: Headers) -> str:
-        return await self._count("put", self._alt.put_stream(name, self._passing(chunks), headers))
+    async def put_stream(
+        self, name: ObjectName, chunks: AsyncIterator[bytes], headers: Headers, *, create: bool = False,
+        match: str | None = None,
+    ) -> str:  # fmt: skip
+        call = self._alt.put_stream(name, self._passing(chunks), headers, create=create, match=match)
+        return await self._count("put", call)
 
     async def delete(self, name: ObjectName) -> None:
         await self._count("delete", self._alt.delete(name))
 
     async def copy(
         self, source: ObjectName, target: ObjectName, headers: Headers | None, *, etag: str | None = None,
-        match: str | None = None,
+        match: str | None = None, create: bool = False, target_match: str | None = None,
     ) -> str:  # fmt: skip
-        return await self._count("copy", self._alt.copy(source, target, headers, etag=etag, match=match))
+        call = self._alt.copy(source, target, headers, etag=etag, match=match, create=create, target_match=target_match)
+        return await self._count("copy", call)
+
+    async def etag_is_md5(self, name: ObjectName) -> bool:
+        return await self._alt.etag_is_md5(name)
 
     async def page(self, request: ListRequest) -> ListPage:
         return await self._count("list", self._alt.page(request))

@@ -10,13 +10,14 @@ from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, replace
 
 from tierproxy.clock import SystemClock
-from tierproxy.errors import AltCorrupt, AltMissing, AltPrecondition, AltRefused, RangeUnsatisfiable
+from tierproxy.errors import AltCorrupt, AltMissing, AltPrecondition, AltRefused, AltUnavailable, RangeUnsatisfiable
 from tierproxy.model import AltObject, ByteRange, Headers, Listed, ListPage, ListRequest, ObjectName
 from tierproxy.ports import AltBody, Clock, Source
 
 CHUNK = 64 * 1024
 MULTIPART_THRESHOLD = 64 * 2**20
 PART_SIZE = 16 * 2**20
+ENCRYPTED = b"encrypted:"  #: before the bytes that an ETag under encryption is of
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +57,19 @@ class MemoryAlt:
     """Objects in a dictionary. ``requests`` counts by class (get, head, put, delete, copy, list).
 
     ``buckets``: those that exist, None for any. ETags are S3's: the MD5, or "<MD5 of MD5s>-<parts>" for a body above
-    ``multipart_threshold`` and for streams.
+    ``multipart_threshold`` and for streams. ``encrypts``: the bucket's default is SSE-KMS, and ETags that look like an
+    MD5 are something else.
     """
 
     def __init__(
         self, *, clock: Clock | None = None, buckets: Collection[str] | None = None,
-        multipart_threshold: int = MULTIPART_THRESHOLD, part_size: int = PART_SIZE,
+        multipart_threshold: int = MULTIPART_THRESHOLD, part_size: int = PART_SIZE, encrypts: bool = False,
     ) -> None:  # fmt: skip
         self._clock = clock or SystemClock()
         self._buckets = None if buckets is None else set(buckets)
         self._threshold = multipart_threshold
         self._part_size = part_size
+        self._encrypts = encrypts
         self._objects: dict[ObjectName, Held] = {}
         self.requests: Counter[str] = Counter()
 
@@ -118,13 +121,20 @@ class MemoryAlt:
         content = await _read(source)
         self._check(name, create, match)  # another put may have come while this one was read
         single = len(content) <= self._threshold
-        if single and md5 and _md5(content).hexdigest() != md5:
-            raise AltCorrupt(f"{name}: the bytes sent do not have MD5 {md5}")
-        return self._store(name, content, headers, single=single, etag=etag, parts=parts)
+        if single and not self._encrypts:
+            own = self._store(name, content, headers, single=True, etag=etag, parts=parts)
+            if md5 and own != md5:
+                raise AltCorrupt(f"{name}: the bytes sent do not have MD5 {md5}")
+            return own
+        return self._store(name, content, headers, single=single, etag=etag or md5 or None, parts=parts)
 
-    async def put_stream(self, name: ObjectName, chunks: AsyncIterator[bytes], headers: Headers) -> str:
+    async def put_stream(
+        self, name: ObjectName, chunks: AsyncIterator[bytes], headers: Headers, *, create: bool = False,
+        match: str | None = None,
+    ) -> str:  # fmt: skip
         self._count("put", name.bucket)
         collected = [bytes(chunk) async for chunk in chunks]
+        self._check(name, create, match)
         return self._store(name, b"".join(collected), headers, single=False)
 
     async def delete(self, name: ObjectName) -> None:
@@ -133,16 +143,20 @@ class MemoryAlt:
 
     async def copy(
         self, source: ObjectName, target: ObjectName, headers: Headers | None, *, etag: str | None = None,
-        match: str | None = None,
+        match: str | None = None, create: bool = False, target_match: str | None = None,
     ) -> str:  # fmt: skip
         self._count("copy", target.bucket)
         held = self._find(source)
         if match is not None and held.meta.etag != match:
-            raise AltPrecondition(f"{source} has ETag {held.meta.etag}, not {match}")
+            raise AltUnavailable(f"{source} has ETag {held.meta.etag}, not {match}")
+        self._check(target, create, target_match)
         if source == target and headers is None:
             raise AltRefused("S3 does not copy an object onto itself without new headers")
         kept = headers if headers is not None else held.meta.headers or Headers()
         return self._store(target, held.content, kept, single=True, etag=etag)
+
+    async def etag_is_md5(self, name: ObjectName) -> bool:
+        return not self._encrypts
 
     async def page(self, request: ListRequest) -> ListPage:
         self._count("list", request.bucket)
@@ -186,7 +200,7 @@ class MemoryAlt:
         self, name: ObjectName, content: bytes, headers: Headers, *, single: bool, etag: str | None = None,
         parts: tuple[int, ...] = (),
     ) -> str:  # fmt: skip
-        own = etag_of(content, None if single else self._part_size)
+        own = etag_of(ENCRYPTED + content if self._encrypts else content, None if single else self._part_size)
         client_etag = etag if etag != own else None
         meta = AltObject(name, len(content), own, self._clock.now(), headers, client_etag, parts)
         self._objects[name] = Held(meta, content)

@@ -12,6 +12,7 @@ from tierproxy.alt.metadata import Stored
 from tierproxy.alt.odd import BotoObjects, condition, unquoted
 from tierproxy.errors import AltError, AltUncertain
 from tierproxy.logs import event
+from tierproxy.ports import Source
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +44,10 @@ class Multipart:
 
     async def copy(
         self, source: tuple[str, str], target: tuple[str, str], size: int, part: int, match: str, stored: Stored,
+        conditions: dict[str, str],
     ) -> str:  # fmt: skip
-        """UploadPartCopy of ranges of ``part`` bytes, for sources too large for CopyObject. Returns the ETag."""
+        """UploadPartCopy of ranges of ``part`` bytes, for sources too large for CopyObject; ``conditions`` on the
+        target (``odd.condition``) at the completion. Returns the ETag."""
 
         async def upload(where: dict[str, str]) -> list[dict[str, Any]]:
             return [
@@ -52,7 +55,7 @@ class Multipart:
                 for number, start in enumerate(range(0, size, part), 1)
             ]
 
-        return await self._run(*target, stored, upload, {})
+        return await self._run(*target, stored, upload, conditions)
 
     async def _run(
         self, bucket: str, key: str, stored: Stored, upload: Upload,
@@ -139,3 +142,28 @@ def _receipt(number: int, answer: dict[str, Any]) -> dict[str, Any]:
     if "ChecksumSHA256" in answer:
         receipt["ChecksumSHA256"] = answer["ChecksumSHA256"]
     return receipt
+
+
+async def cut(source: Source, part_size: int) -> AsyncIterator[bytes]:
+    """The bytes of ``source`` in pieces of ``part_size`` bytes, the last one shorter."""
+    for start in range(0, source.size, part_size):
+        yield await source.read(start, min(part_size, source.size - start))
+
+
+async def gathered(chunks: AsyncIterator[bytes], size: int) -> AsyncIterator[bytes]:
+    """``chunks`` in pieces of exactly ``size`` bytes, the last one shorter."""
+    waiting = bytearray()
+    async for chunk in chunks:
+        waiting += chunk
+        while len(waiting) >= size:
+            yield bytes(waiting[:size])
+            del waiting[:size]
+    if waiting:
+        yield bytes(waiting)
+
+
+async def after(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """``first``, then ``rest``."""
+    yield first
+    async for part in rest:
+        yield part

@@ -8,8 +8,6 @@ import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
 from tierproxy.alt.metadata import SYSTEM, Stored
 from tierproxy.config.sections import AltSection
 from tierproxy.model import ByteRange
@@ -51,6 +49,7 @@ class BotoObjects:
         self._offload = offload
         self._section = section
         self._exact: dict[str, bool] = {}
+        self._whole: dict[str, bool] = {}
 
     async def call(self, operation: str, **arguments: Any) -> dict[str, Any]:
         """Any S3 operation by boto3's name; arguments that are None are left out."""
@@ -87,12 +86,16 @@ class BotoObjects:
         options = {"ChecksumAlgorithm": "SHA256"} if self._section.checksum else {}
         return await self._offload.run(send)
 
-    async def copy(self, source: tuple[str, str], target: tuple[str, str], match: str, stored: Stored | None) -> str:
-        """CopyObject of the content with ETag ``match``; ``stored`` replaces its metadata. Returns the ETag."""
+    async def copy(
+        self, source: tuple[str, str], target: tuple[str, str], match: str, stored: Stored | None,
+        conditions: dict[str, str],
+    ) -> str:  # fmt: skip
+        """CopyObject of the content with ETag ``match``; ``stored`` replaces its metadata; ``conditions`` on the target
+        as from ``condition``. Returns the ETag."""
         answer = await self.call(
             "copy_object", Bucket=target[0], Key=target[1], CopySource={"Bucket": source[0], "Key": source[1]},
             CopySourceIfMatch=quoted(match), MetadataDirective="REPLACE" if stored else "COPY",
-            **self.facts(stored or Stored({}, {})),
+            **self.facts(stored or Stored({}, {})), **conditions,
         )  # fmt: skip
         return unquoted(answer["CopyObjectResult"]["ETag"])
 
@@ -124,15 +127,22 @@ class BotoObjects:
             self._exact[bucket] = found == [key]
         return self._exact[bucket]
 
-    async def with_size(self, bucket: str, key: str) -> int:
-        return int((await self.call("head_object", Bucket=bucket, Key=key))["ContentLength"])
+    async def keeps_bytes_of_folders(self, bucket: str, prefix: str) -> bool:
+        """Whether this server keeps the bytes of a key that ends in a slash. SeaweedFS answers 200 and throws them
+        away. Asked once a bucket, as above."""
+        if bucket not in self._whole:
+            key = f"{prefix}tierproxy-probe-{secrets.token_hex(8)}/"
+            try:
+                await self.call("put_object", Bucket=bucket, Key=key, Body=b"x")
+                size = (await self.call("head_object", Bucket=bucket, Key=key))["ContentLength"]
+            finally:
+                await self.call("delete_object", Bucket=bucket, Key=key)
+            self._whole[bucket] = size == 1
+        return self._whole[bucket]
 
     async def is_kms_encrypted(self, bucket: str, key: str) -> bool:
         """Whether the object's ETag is no MD5 because of its encryption (a default of the bucket, perhaps)."""
-        try:
-            answer = await self.call("head_object", Bucket=bucket, Key=key)
-        except ClientError:
-            return False
+        answer = await self.call("head_object", Bucket=bucket, Key=key)
         return str(answer.get("ServerSideEncryption", "")).startswith("aws:kms") or "SSECustomerAlgorithm" in answer
 
 

@@ -10,6 +10,7 @@ may only be called "unavailable" when no try was sent.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -24,9 +25,10 @@ from tierproxy.alt.body import S3Body
 from tierproxy.alt.client import boto_session, s3_client
 from tierproxy.alt.keys import is_plain, may_be_merged
 from tierproxy.alt.mapping import BucketMap
-from tierproxy.alt.metadata import SYSTEM, Facts, Stored, from_alt, to_alt
-from tierproxy.alt.multipart import MOST_PARTS, Multipart
-from tierproxy.alt.odd import COPY_LIMIT, COPY_PART, BotoObjects, system_of, unquoted
+from tierproxy.alt.metadata import Stored, to_alt
+from tierproxy.alt.multipart import MOST_PARTS, Multipart, after, cut, gathered
+from tierproxy.alt.objects import boto_meta_of, boto_range_of, meta_of
+from tierproxy.alt.odd import COPY_LIMIT, COPY_PART, BotoObjects, condition, unquoted
 from tierproxy.alt.stores import Stores
 from tierproxy.clock import SystemClock
 from tierproxy.config.sections import AltSection
@@ -84,7 +86,8 @@ class S3Alt:
         self._objects = BotoObjects(self._client, offload, section)
         self._multipart = Multipart(self._objects, tries=section.max_retries + 1, time_limit=self._time_limit)
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
-        self._etags_are_md5 = section.server_side_encryption != "aws:kms"
+        self._encrypts = section.server_side_encryption == "aws:kms"
+        self._encrypting: set[str] = set()  #: alt's buckets found to make ETags that are no MD5
 
     def __repr__(self) -> str:
         return f"<S3Alt {self._section.endpoint or 'AWS ' + self._section.region} {self._buckets}>"
@@ -96,7 +99,7 @@ class S3Alt:
         try:
             body = await self._read(where, self._get(where, range, etag))
         except AltRefused as error:
-            if range is None or not _is_beyond_the_end(error):
+            if range is None or not _is_status(error, 416):
                 raise
             raise RangeUnsatisfiable((await self.head(name)).size) from error
         wanted = range or ByteRange(0, body.meta.size)
@@ -111,7 +114,7 @@ class S3Alt:
         try:
             return await self._read(where, self._head(where))
         except AltUnavailable as error:
-            if not _is_bare_404(error):
+            if not _is_status(error, 404):
                 raise
         body = await self._read(where, self._get(where, None, None))
         await body.close()
@@ -132,11 +135,14 @@ class S3Alt:
         self, name: ObjectName, source: Source, headers: Headers, *, md5: str, etag: str | None = None,
         parts: tuple[int, ...] = (), create: bool = False, match: str | None = None,
     ) -> str:  # fmt: skip
-        where = await self._where(name, change=True)
+        where = await self._where(name, change=True, filled=source.size > 0)
+        in_parts = source.size > self._section.multipart_threshold
+        if not etag and (in_parts or not self._makes_md5(where)):
+            etag = md5  # alt's ETag will be another one, and the client's must be found again
         stored = to_alt(headers, etag, parts, name)
-        if source.size > self._section.multipart_threshold:
-            cut = _cut(source, max(self._section.multipart_part_size, -(-source.size // MOST_PARTS)))
-            return await self._in_parts(where, cut, stored, create=create, match=match)
+        if in_parts:
+            pieces = cut(source, max(self._section.multipart_part_size, -(-source.size // MOST_PARTS)))
+            return await self._in_parts(where, pieces, stored, create=create, match=match)
         if source.content is not None:
             return await self._put_checked(where, source.content, stored, md5, create=create, match=match)
         if source.size <= LARGE:
@@ -146,38 +152,50 @@ class S3Alt:
             content = await source.read(0, source.size)
             return await self._put_checked(where, content, stored, md5, create=create, match=match)
 
-    async def put_stream(self, name: ObjectName, chunks: AsyncIterator[bytes], headers: Headers) -> str:
-        where = await self._where(name, change=True)
+    async def put_stream(
+        self, name: ObjectName, chunks: AsyncIterator[bytes], headers: Headers, *, create: bool = False,
+        match: str | None = None,
+    ) -> str:  # fmt: skip
+        where = await self._where(name, change=True, filled=True)
         stored = to_alt(headers, None, (), name)
-        parts = _gathered(chunks, self._section.multipart_part_size)
+        parts = gathered(chunks, self._section.multipart_part_size)
         first = await anext(parts, b"")
         if len(first) < self._section.multipart_part_size:
-            return await self._put_checked(where, first, stored, "", create=False, match=None)
-        return await self._in_parts(where, _after(first, parts), stored, create=False, match=None)
+            return await self._put_checked(where, first, stored, "", create=create, match=match)
+        return await self._in_parts(where, after(first, parts), stored, create=create, match=match)
 
     async def delete(self, name: ObjectName) -> None:
-        try:
+        """A 404 is fine; so is a name this server would take for another object's: there is nothing of that name."""
+        with contextlib.suppress(AltMissing):
             where = await self._where(name)
-        except AltMissing:
-            return  # a name this server would take for another object's: there is nothing of that name
-        await self._change(where, lambda: self._delete(where), repeatable=True)
+            await self._change(where, lambda: self._delete(where), repeatable=True)
 
     async def copy(
         self, source: ObjectName, target: ObjectName, headers: Headers | None, *, etag: str | None = None,
-        match: str | None = None,
+        match: str | None = None, create: bool = False, target_match: str | None = None,
     ) -> str:  # fmt: skip
-        """Looks at the source first: its size decides how, and the target must not inherit its client ETag."""
+        """Looks at the source first: its size decides how, and the target must not inherit its client ETag. Looks at
+        the target too when there is a condition on it: AWS and SeaweedFS (4.48) keep to it, but not every server."""
         origin, where = await self._where(source), await self._where(target, change=True)
         found = await self.head(source)
         if match is not None and found.etag != match:
-            raise AltPrecondition(f"{source} has ETag {found.etag}, not {match}")
+            raise AltUnavailable(f"{source} has ETag {found.etag}, not {match}")
+        conditions = condition(create, target_match)
+        if conditions:
+            await self._demand(target, create, target_match)
         stored = self._copied(found, headers, etag, target)
         try:
-            return await self._copy(origin, where, found, stored)
+            return await self._copy(origin, where, found, stored, conditions)
         except AltPrecondition as error:
-            if match is not None:
+            if conditions and (await self.head(source)).etag == found.etag:
                 raise
             raise AltUnavailable(f"{source} changed while it was being copied") from error
+
+    async def etag_is_md5(self, name: ObjectName) -> bool:
+        where = await self._where(name)
+        if self._makes_md5(where) and await self._read(where, self._objects.is_kms_encrypted(where.bucket, where.key)):
+            self._encrypting.add(where.bucket)
+        return self._makes_md5(where)
 
     async def close(self) -> None:
         """Close the connections. ``offload`` is its owner's to close, after this."""
@@ -185,8 +203,9 @@ class S3Alt:
 
     # ------------------------------------------------------------ how
 
-    async def _where(self, name: ObjectName, *, change: bool = False) -> Where:
-        """Where ``name`` lies. AltMissing (AltRefused for a change) if this server would take it for another object."""
+    async def _where(self, name: ObjectName, *, change: bool = False, filled: bool = False) -> Where:
+        """Where ``name`` lies. AltMissing (AltCannotHold for a change) if this server would take it for another object;
+        AltCannotHold too if it is to be ``filled`` with bytes and this server would throw them away."""
         place = self._buckets.place(name.bucket)
         where = Where(name, place.bucket, key := place.key(name.key), is_plain(key))
         if may_be_merged(name.key):
@@ -195,12 +214,16 @@ class S3Alt:
                 raise AltCannotHold(f"{name}: this S3 server stores such a key under another name", hint=MERGES)
             if not apart:
                 raise AltMissing(f"{name}: this S3 server cannot hold such a key")
+        if filled and key.endswith("/"):
+            kept = await self._read(where, self._objects.keeps_bytes_of_folders(place.bucket, place.prefix))
+            if not kept:
+                raise AltCannotHold(f"{name}: this S3 server keeps no bytes of a key that ends in a slash")
         return where
 
     async def _get(self, where: Where, range: ByteRange | None, etag: str | None) -> AltBody:
         if not where.plain:
             answer = await self._objects.get(where.bucket, where.key, range, etag)
-            meta, span = _boto_meta(where.name, answer), _boto_range(answer)
+            meta, span = boto_meta_of(where.name, answer), boto_range_of(answer)
             return S3Body(meta, span, self._objects.pieces(answer["Body"]), piece_timeout=self._time_limit)
         options: Any = {} if etag is None else {"if_match": f'"{etag}"'}
         if range is not None:
@@ -208,13 +231,13 @@ class S3Alt:
         result = await obstore.get_async(self._stores.reading(where.bucket), where.key, options=options)
         span = ByteRange(*result.range)
         pieces = result.stream(PIECE) if span.length > PIECE else _AtOnce(result)
-        return S3Body(_meta(where.name, result), span, pieces, piece_timeout=self._time_limit)
+        return S3Body(meta_of(where.name, result), span, pieces, piece_timeout=self._time_limit)
 
     async def _head(self, where: Where) -> AltObject:
         if not where.plain:
-            return _boto_meta(where.name, await self._objects.call("head_object", Bucket=where.bucket, Key=where.key))
+            return boto_meta_of(where.name, await self._objects.call("head_object", Bucket=where.bucket, Key=where.key))
         store = self._stores.reading(where.bucket)
-        return _meta(where.name, await obstore.get_async(store, where.key, options={"head": True}))
+        return meta_of(where.name, await obstore.get_async(store, where.key, options={"head": True}))
 
     async def _put_checked(
         self, where: Where, content: bytes, stored: Stored, md5: str, *, create: bool, match: str | None,
@@ -223,7 +246,7 @@ class S3Alt:
         etag = await self._change(
             where, lambda: self._put(where, content, stored, create=create, match=match), repeatable=repeatable,
         )  # fmt: skip
-        await self._verify(where, etag, md5, len(content))
+        await self._verify(where, etag, md5)
         return etag
 
     async def _put(self, where: Where, content: bytes, stored: Stored, *, create: bool, match: str | None) -> str:
@@ -239,18 +262,30 @@ class S3Alt:
         )  # fmt: skip
         return unquoted(result["e_tag"])
 
-    async def _verify(self, where: Where, etag: str, md5: str, size: int) -> None:
-        """Hold alt's ETag to the MD5, unless encryption makes it something else (then it is never asked again).
-        A key that ends in a slash is looked at: SeaweedFS answers 200 and keeps none of its bytes."""
-        if where.key.endswith("/") and size:
-            kept = await self._read(where, self._objects.with_size(where.bucket, where.key))
-            if kept != size:
-                raise AltRefused(f"{where.name}: alt kept {kept} of {size} bytes of a key that ends in a slash")
-        if not md5 or not self._etags_are_md5 or etag == md5 or not MD5.fullmatch(etag):
+    def _makes_md5(self, where: Where) -> bool:
+        """As far as is known, alt's ETag of a put in one request is the MD5."""
+        return not self._encrypts and where.bucket not in self._encrypting
+
+    async def _verify(self, where: Where, etag: str, md5: str) -> None:
+        """Hold alt's ETag to the MD5, unless encryption makes it something else (then it is never asked again). The
+        put has happened, so an alt that does not say which leaves it uncertain."""
+        if not md5 or not self._makes_md5(where) or etag == md5 or not MD5.fullmatch(etag):
             return
-        if not await self._read(where, self._objects.is_kms_encrypted(where.bucket, where.key)):
+        try:
+            wrong = await self.etag_is_md5(where.name)
+        except AltError as error:
+            raise AltUncertain(f"{where.name}: stored as {etag}, but not verified: {error}") from error
+        if wrong:
             raise AltCorrupt(f"{where.name}: alt's ETag is {etag}, the MD5 of what was sent {md5}")
-        self._etags_are_md5 = False
+
+    async def _demand(self, name: ObjectName, create: bool, match: str | None) -> None:
+        """Raises AltPrecondition unless the object is as ``create`` or ``match`` say."""
+        try:
+            etag: str | None = (await self.head(name)).etag
+        except AltMissing:
+            etag = None
+        if etag is not None if create else etag != match:
+            raise AltPrecondition(f"{name} exists" if create else f"{name} does not have ETag {match}")
 
     async def _in_parts(
         self, where: Where, parts: AsyncIterator[bytes], stored: Stored, *, create: bool, match: str | None,
@@ -263,16 +298,26 @@ class S3Alt:
         else:
             await self._objects.call("delete_object", Bucket=where.bucket, Key=where.key)
 
-    async def _copy(self, origin: Where, where: Where, found: AltObject, stored: Stored | None) -> str:
+    async def _copy(
+        self, origin: Where, where: Where, found: AltObject, stored: Stored | None, conditions: dict[str, str],
+    ) -> str:  # fmt: skip
         source, target = (origin.bucket, origin.key), (where.bucket, where.key)
         if not found.size and origin.key.endswith("/"):  # SeaweedFS copies no such key: it answers NoSuchKey
             kept = stored or to_alt(found.headers or Headers(), None, (), where.name)
-            return await self._put_checked(where, b"", kept, "", create=False, match=None)
+            create, match = "IfNoneMatch" in conditions, conditions.get("IfMatch")
+            return await self._put_checked(where, b"", kept, "", create=create, match=match and match.strip('"'))
         if found.size > COPY_LIMIT:
             kept = stored or to_alt(found.headers or Headers(), None, (), where.name)
-            return await self._multipart.copy(source, target, found.size, COPY_PART, found.etag, kept)
+            return await self._multipart.copy(source, target, found.size, COPY_PART, found.etag, kept, conditions)
         copy = self._objects.copy
-        return await self._change(where, lambda: copy(source, target, found.etag, stored), repeatable=True)
+        try:
+            return await self._change(
+                where, lambda: copy(source, target, found.etag, stored, conditions), repeatable=not conditions
+            )
+        except AltRefused as error:
+            if not conditions or not _is_status(error, 501):
+                raise
+        return await self._copy(origin, where, found, stored, {})  # a server that says it does not know them
 
     def _copied(self, found: AltObject, headers: Headers | None, etag: str | None, target: ObjectName) -> Stored | None:
         """The target's metadata; None when the source's can be taken as it is."""
@@ -338,62 +383,6 @@ def _subject(subject: Where | str) -> object:
     return subject.name if isinstance(subject, Where) else subject
 
 
-def _is_beyond_the_end(error: AltError) -> bool:
-    return error.__cause__ is not None and answer_of(error.__cause__).status == 416
-
-
-def _is_bare_404(error: AltError) -> bool:
-    return error.__cause__ is not None and answer_of(error.__cause__).status == 404
-
-
-def _meta(name: ObjectName, result: Any) -> AltObject:
-    """What an obstore GetResult says of the object."""
-    known = set(SYSTEM.values())
-    attributes = {key: str(value) for key, value in result.attributes.items()}
-    system = {key: value for key, value in attributes.items() if key in known}
-    user = {key: value for key, value in attributes.items() if key not in known and key != "Storage-Class"}
-    meta = result.meta
-    return _object(
-        name, meta["size"], unquoted(meta["e_tag"]), meta["last_modified"].timestamp(), from_alt(system, user)
-    )
-
-
-def _boto_meta(name: ObjectName, answer: dict[str, Any]) -> AltObject:
-    size = int(answer["ContentRange"].rpartition("/")[2]) if "ContentRange" in answer else answer["ContentLength"]
-    facts = from_alt(system_of(answer), answer.get("Metadata", {}))
-    return _object(name, size, unquoted(answer.get("ETag")), answer["LastModified"].timestamp(), facts)
-
-
-def _object(name: ObjectName, size: int, etag: str, modified_at: float, facts: Facts) -> AltObject:
-    client_etag = facts.client_etag if facts.client_etag != etag else None
-    return AltObject(name, size, etag, modified_at, facts.headers, client_etag, facts.parts)
-
-
-def _boto_range(answer: dict[str, Any]) -> ByteRange:
-    if "ContentRange" not in answer:
-        return ByteRange(0, answer["ContentLength"])
-    first, _, last = answer["ContentRange"].removeprefix("bytes ").partition("/")[0].partition("-")
-    return ByteRange(int(first), int(last) + 1)
-
-
-async def _cut(source: Source, part_size: int) -> AsyncIterator[bytes]:
-    for start in range(0, source.size, part_size):
-        yield await source.read(start, min(part_size, source.size - start))
-
-
-async def _gathered(chunks: AsyncIterator[bytes], size: int) -> AsyncIterator[bytes]:
-    """``chunks`` in pieces of exactly ``size`` bytes, the last one shorter."""
-    waiting = bytearray()
-    async for chunk in chunks:
-        waiting += chunk
-        while len(waiting) >= size:
-            yield bytes(waiting[:size])
-            del waiting[:size]
-    if waiting:
-        yield bytes(waiting)
-
-
-async def _after(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for part in rest:
-        yield part
+def _is_status(error: AltError, status: int) -> bool:
+    """Alt's answer behind ``error`` had this HTTP status."""
+    return error.__cause__ is not None and answer_of(error.__cause__).status == status

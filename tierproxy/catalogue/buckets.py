@@ -50,6 +50,16 @@ class Buckets(BucketReads):
         await self._change(lambda connection: _remove(connection, name))
 
 
+def require_bucket(connection: sqlite3.Connection, name: str) -> None:
+    """Raises NoSuchBucket: it was deleted while the change was on its way."""
+    if not has_bucket(connection, name):
+        raise NoSuchBucket(f"the bucket {name!r} does not exist")
+
+
+def has_bucket(connection: sqlite3.Connection, name: str) -> bool:
+    return connection.execute("SELECT 1 FROM bucket WHERE name = ?", (name,)).fetchone() is not None
+
+
 def _add(connection: sqlite3.Connection, row: BucketRow) -> None:
     values = (row.name, row.created_at, row.created, row.complete)
     added = connection.execute("INSERT INTO bucket VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", values)
@@ -65,8 +75,7 @@ def _complete(connection: sqlite3.Connection, name: str, complete: bool) -> None
 
 def _remove(connection: sqlite3.Connection, name: str) -> None:
     """The row's total goes too: it is all zeros, and created again with the first entry of a bucket of that name."""
-    if connection.execute("SELECT 1 FROM bucket WHERE name = ?", (name,)).fetchone() is None:
-        raise NoSuchBucket
+    require_bucket(connection, name)
     for table in ("entry", "upload"):
         if connection.execute(f"SELECT 1 FROM {table} WHERE bucket = ? LIMIT 1", (name,)).fetchone() is not None:
             raise BucketNotEmpty

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import replace
 
+from tierproxy.catalogue.buckets import has_bucket, require_bucket
 from tierproxy.catalogue.database import Database, Reads
 from tierproxy.catalogue.journal import end_job, replace_job
 from tierproxy.catalogue.multipart import end_upload
@@ -114,6 +115,7 @@ def _publish(connection: sqlite3.Connection, entry: Entry, job: Job | None, uplo
     old = current(connection, entry.name)
     if old is not None and old.generation > entry.generation:
         raise stale(entry.name, f"at most generation {entry.generation}", old)
+    require_bucket(connection, entry.name.bucket)
     if upload is not None:
         end_upload(connection, upload)
     if old is not None:
@@ -125,7 +127,7 @@ def _publish(connection: sqlite3.Connection, entry: Entry, job: Job | None, uplo
 
 def _fill(connection: sqlite3.Connection, entry: Entry, expected: int | None) -> Entry | None:
     old = current(connection, entry.name)
-    if not _as_expected(old, expected):
+    if not _as_expected(old, expected) or (old is None and not has_bucket(connection, entry.name.bucket)):
         raise stale(entry.name, f"clean generation {expected}", old)
     filled = replace(entry, state=State.CLEAN, purged_at=None, purged_by=None)
     if old is not None:
@@ -139,7 +141,8 @@ def _learn(connection: sqlite3.Connection, entry: Entry, expected: int | None) -
     if not _as_expected(old, expected):
         return None
     if old is None:
-        store(connection, replace(entry, state=State.CLEAN))
+        if has_bucket(connection, entry.name.bucket):
+            store(connection, replace(entry, state=State.CLEAN))
         return None
     learnt = replace(
         entry, state=State.CLEAN, purged_at=old.purged_at, purged_by=old.purged_by, reads=old.reads,

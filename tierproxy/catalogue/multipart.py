@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
+from tierproxy.catalogue.buckets import require_bucket
 from tierproxy.catalogue.database import Database
 from tierproxy.catalogue.listing import string_after_prefix
 from tierproxy.catalogue.rows import PART, UPLOAD, part_of, part_row, placeholders, upload_of, upload_row
@@ -15,6 +16,7 @@ ADD_PART = f"""INSERT INTO part (upload, {PART}) VALUES (?, {placeholders(PART)}
     ON CONFLICT (upload, number) DO UPDATE SET
         size = excluded.size, etag = excluded.etag, file = excluded.file,
         modified_at = excluded.modified_at, checksums = excluded.checksums"""
+ADD_UPLOAD = f"INSERT INTO upload ({UPLOAD}) VALUES ({placeholders(UPLOAD)})"
 EVERY = -1  # LIMIT -1 is no limit
 
 
@@ -26,8 +28,7 @@ class Multipart:
         self._change = database.change
 
     async def add_upload(self, upload: Upload) -> None:
-        sql = f"INSERT INTO upload ({UPLOAD}) VALUES ({placeholders(UPLOAD)})"
-        await self._change(lambda connection: connection.execute(sql, upload_row(upload)).rowcount)
+        await self._change(lambda connection: _add_upload(connection, upload))
 
     def upload(self, id: str) -> Upload | None:
         row = self._reads.row(f"SELECT {UPLOAD} FROM upload WHERE id = ?", id)
@@ -62,6 +63,11 @@ class Multipart:
 
     def part_bytes(self) -> int:
         return int(self._reads.rows("SELECT coalesce(sum(size), 0) FROM part")[0][0])
+
+
+def _add_upload(connection: sqlite3.Connection, upload: Upload) -> None:
+    require_bucket(connection, upload.name.bucket)
+    connection.execute(ADD_UPLOAD, upload_row(upload))
 
 
 def end_upload(connection: sqlite3.Connection, id: str) -> None:

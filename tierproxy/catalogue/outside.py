@@ -78,7 +78,11 @@ def hurry_from_outside(data: Path, names: Sequence[ObjectName] | None, now: floa
 
 def _existing(data: Path) -> Path:
     file = catalogue_file(data)
-    if not file.exists():
+    try:
+        there = file.exists()
+    except OSError as error:  # the directory belongs to another user
+        raise ConfigError(f"cannot read {file}: {error.strerror}", hint="run this as the user of the node") from error
+    if not there:
         raise ConfigError(
             f"there is no catalogue in {data}", hint="is [node] data_dir right, and was the node ever started?"
         )

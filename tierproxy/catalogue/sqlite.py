@@ -33,6 +33,8 @@ class SqliteCatalogue:
             database.abandon()
             raise
         self.next_generation, self.raise_generation = generations.next_generation, generations.raise_generation
+        self.unaccounted, self.committed = generations.unaccounted, generations.committed
+        self.account_for = generations.account_for
 
         entries = Entries(database)
         self.find, self.publish, self.fill, self.learn = entries.find, entries.publish, entries.fill, entries.learn

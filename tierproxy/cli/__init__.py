@@ -7,13 +7,13 @@ import sys
 
 
 def main() -> None:
-    """The program. The commands are imported here, not above: a Ctrl-C meanwhile ends the process without a traceback."""
+    """The program. The commands are imported here, not above: until then Ctrl-C ends the process at once."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from tierproxy.cli.outcome import output_failed  # noqa: PLC0415 -- see above
-    from tierproxy.cli.program import app  # noqa: PLC0415
+    from tierproxy.cli.outcome import system_failed
+    from tierproxy.cli.program import app
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         app(prog_name="tierproxy")
     except OSError as error:
-        sys.exit(output_failed(error))
+        sys.exit(system_failed(error))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +11,7 @@ import typer
 from rich.table import Table
 
 from tierproxy.catalogue import catalogue_file, open_reader
-from tierproxy.cli.offline import Offline, offline, progress_bars
+from tierproxy.cli.offline import Offline, offline, progress_bars, run_offline
 from tierproxy.cli.outcome import ExitCode, Group, out
 from tierproxy.cli.queue import data_of
 from tierproxy.cli.settings import AsJson, ConfigFile, configuration, print_json
@@ -65,7 +64,7 @@ def sync(
     """Learn from alt what exclusive buckets hold, so that they answer for themselves. Stop the node first."""
     found = configuration(config)
     chosen = _exclusive(found, buckets or [])
-    reports = asyncio.run(_sync(found, chosen, heads, as_json))
+    reports = run_offline(_sync(found, chosen, heads, as_json))
     if as_json:
         print_json([report.as_dict() for report in reports])
     for report in reports if not as_json else []:
@@ -112,7 +111,7 @@ def rebuild(
 ) -> None:
     """Make a new catalogue from the blob files; the old one is moved aside. Stop the node first."""
     found = configuration(config)
-    report, aside = asyncio.run(_rebuild(found, without_alt, as_json))
+    report, aside = run_offline(_rebuild(found, without_alt, as_json))
     if as_json:
         print_json(report.as_dict() | {"old_catalogue": str(aside) if aside else None})
     else:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from tierproxy.cli.offline import offline, progress_bars
+from tierproxy.cli.offline import offline, progress_bars, run_offline
 from tierproxy.cli.outcome import ExitCode, out
 from tierproxy.cli.settings import AsJson, ConfigFile, configuration, print_json
 from tierproxy.cli.words import bytes_text
@@ -25,7 +24,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Compare files with the catalogue, and the catalogue with files (and with alt: --alt). Stop the node first."""
-    report = asyncio.run(_run(configuration(config), repair, with_alt, as_json))
+    report = run_offline(_run(configuration(config), repair, with_alt, as_json))
     if as_json:
         print_json(report.as_dict())
     else:

@@ -15,7 +15,7 @@ import typer
 from tierproxy.cli.client import Answer, Door, ObjectClient
 from tierproxy.cli.outcome import err, out
 from tierproxy.cli.settings import AsJson, ConfigFile, configuration, print_json
-from tierproxy.errors import NoSuchKey, RequestError
+from tierproxy.errors import AltUnavailable, NoSuchKey, RequestError
 from tierproxy.model import Listed, ObjectName
 
 Target = Annotated[str, typer.Argument(metavar="BUCKET/KEY", help="The object.")]
@@ -200,4 +200,6 @@ def _there(proxy: ObjectClient, name: ObjectName, force: bool) -> bool:
         if force:
             return False
         raise
+    except AltUnavailable:  # cannot be told now; to delete it is right in either case, and needs no alt
+        return True
     return True

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+import signal
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
@@ -17,6 +21,7 @@ from tierproxy.config.sections import Config
 from tierproxy.disk.blobs import DiskBlobs
 from tierproxy.disk.fsio import Files
 from tierproxy.disk.lock import DataLock
+from tierproxy.disk.mark import CommitMark
 from tierproxy.errors import ConfigError
 from tierproxy.offload import ThreadPool
 from tierproxy.ports import AltTier, Clock
@@ -24,6 +29,31 @@ from tierproxy.store import walks
 from tierproxy.wiring import open_alt, refuse_lost_catalogue
 
 THREADS = 4
+T = TypeVar("T")
+
+
+def run_offline(work: Coroutine[Any, Any, T]) -> T:
+    """``asyncio.run``, and a second Ctrl-C ends the process at once: the first one waits for what threads are doing,
+    which is a request of twenty seconds if alt hangs. The directory survives any kill."""
+    try:
+        return asyncio.run(_interruptible(work))
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+
+
+async def _interruptible(work: Coroutine[Any, Any, T]) -> T:
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+    def interrupted() -> None:
+        err().print("interrupted, stopping; Ctrl-C again stops at once")
+        loop.remove_signal_handler(signal.SIGINT)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if task is not None:
+            task.cancel()
+
+    if threading.current_thread() is threading.main_thread():
+        loop.add_signal_handler(signal.SIGINT, interrupted)
+    return await work
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +75,8 @@ class Offline:
             refuse_lost_catalogue(self.data)
         opened = SqliteCatalogue(data or self.data, self.threads)
         self.stack.push_async_callback(opened.close)
+        if data is None:
+            opened.account_for(CommitMark(self.data, self.files).read())
         return opened
 
 

@@ -106,11 +106,12 @@ class Group(TyperGroup):
             raise typer.Exit(ExitCode.OK) from None
 
 
-def output_failed(error: OSError) -> ExitCode:
-    """Standard output cannot be written: a full disk, most often. (Files and networks have errors of their own.)"""
+def system_failed(error: OSError) -> ExitCode:
+    """What no adapter has met and given a name: most often the output cannot be written, because a disk is full."""
     _forget_output()
-    hint = "is there room where the output goes?"
-    complain(TierproxyError(f"cannot go on: {error.strerror or error}", hint=hint))
+    where = f": {error.filename}" if error.filename else ""
+    hint = "may this user use it?" if error.filename else "is there room where the output goes?"
+    complain(TierproxyError(f"cannot go on: {error.strerror or error}{where}", hint=hint))
     return ExitCode.FAILED
 
 

@@ -40,13 +40,22 @@ class Catalogue(Protocol):
         """loop. Strictly increasing over the life of the data directory, restarts and deletes included."""
         ...
 
+    def committed(self) -> int:
+        """loop. The largest generation that was ever committed."""
+        ...
+
+    def unaccounted(self, generation: int) -> bool:
+        """loop. It lies between the last commit of one earlier process and the first generation of the next: a file of
+        it without a row was cut off by a crash, or the catalogue is older than the file (restored from a backup)."""
+        ...
+
     async def publish(self, entry: Entry, *, job: Job | None = None, upload: str | None = None) -> Entry | None:
         """A write: make ``entry`` the row of its name, unless the row there is of a newer generation (StaleGeneration).
 
         ``job`` replaces the name's job in the journal, None removes it; ``upload`` ends that multipart upload in the
-        same
-        transaction (NoSuchUpload when it is gone). Reads counters of the old row are kept. Returns the row replaced
-        (its blob is now the caller's to remove), None if there was none.
+        same transaction (NoSuchUpload when it is gone). NoSuchBucket when the bucket was deleted meanwhile. Read
+        counters of the old row are kept. Returns the row replaced (its blob is now the caller's to remove), None if
+        there was none.
         """
         ...
 
@@ -169,7 +178,9 @@ class Catalogue(Protocol):
 
     # multipart uploads
 
-    async def add_upload(self, upload: Upload) -> None: ...
+    async def add_upload(self, upload: Upload) -> None:
+        """NoSuchBucket when the catalogue has no such bucket (any more)."""
+        ...
 
     def upload(self, id: str) -> Upload | None: ...
 
@@ -213,7 +224,8 @@ class Catalogue(Protocol):
         ...
 
     async def raise_generation(self, at_least: int) -> None:
-        """``next_generation`` is greater than ``at_least`` from now on, durably."""
+        """``next_generation`` is greater than ``at_least`` from now on, durably; generations up to it are accounted
+        for: the caller has looked at every file."""
         ...
 
     async def keys_after(self, bucket: str, after: str, limit: int) -> list[KnownKey]:

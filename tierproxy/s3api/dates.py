@@ -36,9 +36,14 @@ def amz_date(text: str) -> float: ...
 def amz_date(text: str, default: None) -> float | None: ...
 def amz_date(text: str, default: float | None = 0.0) -> float | None:
     """``20130524T000000Z`` -> seconds; ``default`` if it is not of that form or no such moment exists."""
-    match = _AMZ.fullmatch(text)
-    seconds = None if match is None else _seconds(*map(int, match.groups()))
+    seconds = _amz_seconds(text) if len(text) == 16 else None
     return default if seconds is None else seconds
+
+
+@lru_cache(maxsize=64)  # every request asks twice, and those of one second are alike
+def _amz_seconds(text: str) -> float | None:
+    match = _AMZ.fullmatch(text)
+    return None if match is None else _seconds(*map(int, match.groups()))
 
 
 def amz_stamp(seconds: float) -> str:

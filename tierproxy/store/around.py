@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import replace
 
 from tierproxy.errors import AltError, AltUnavailable, AltUncertain
@@ -60,51 +61,65 @@ class Around:
         return await self._tasks.finish(self._send(received(call, source, call.check), timings), "write around")
 
     async def _send(self, content: Content, timings: Timings) -> Written:
-        async with self._order.hold(content.name):
-            current = await self._changes.admitted(content.name, content.precondition)
-            await self._changes.settle_queue(content.name)
-            async with self._changes.suspected(current):
-                entry = self._changes.entry(content, State.CLEAN)
-                try:
-                    alt_etag = await self._changes.send(content, entry, current, timings)
-                except AltError as error:
-                    await self._changes.undone(current, error)
-                    raise
-                return await self.commit(content, replace(entry, alt_etag=alt_etag), timings)
+        async with self._order.hold(content.name), self._changes.alone(content.name, content.precondition) as current:
+            entry = self._changes.entry(content, State.CLEAN)
+            try:
+                alt_etag = await self._changes.send(content, entry, current, timings)
+            except AltError as error:
+                await self._changes.undone(current, error)
+                raise
+            return await self.commit(content, replace(entry, alt_etag=alt_etag), timings)
 
     async def _stream(self, call: Write, body: AsyncIterator[bytes], timings: Timings) -> Written:
-        """Too large for memory: a multipart upload to alt that is completed only when the body has been verified. The
-        name's order is held while the client sends; the row of an object that is overwritten is SUSPECT meanwhile."""
-        async with self._order.hold(call.name):
-            current = await self._changes.admitted(call.name, call.precondition)
-            await self._changes.settle_queue(call.name)
-            async with self._changes.suspected(current):
-                sent = Passing(body)
-                try:
-                    with timings.phase("alt-body"):
-                        alt_etag = await self._alt.put_stream(call.name, aiter(sent), call.headers)
-                except BaseException as error:
-                    # The client's error, or ours: before the last byte nothing was completed, after it nobody knows.
-                    broken = AltUncertain("interrupted") if sent.ended else AltUnavailable("not completed")
-                    outcome = error if isinstance(error, AltError) else broken
-                    await self._tasks.finish(self._changes.undone(current, outcome), "settle")
-                    raise
-                content = received(call, MemorySource(), call.check)
-                entry = replace(self._changes.entry(content, State.CLEAN), size=call.size, alt_etag=alt_etag)
-                return await self._tasks.finish(self.commit(content, entry, timings), "write around")
+        """Too large for memory: a multipart upload to alt that is completed only when the body has been verified. A
+        slow
+        client holds up nobody: the name's order is taken when only the last piece is left to send."""
+        early = await self._changes.admitted(call.name, call.precondition)
+        create, match = self._changes.conditions(call.name, call.precondition, early)
+        async with AsyncExitStack() as stack:
+            last = LastPiece(body, lambda: self._enter(stack, call))
+            try:
+                with timings.phase("alt-body"):
+                    alt_etag = await self._alt.put_stream(
+                        call.name, aiter(last), call.headers, create=create, match=match
+                    )
+            except BaseException as error:
+                await self._tasks.finish(self._broken(last, error), "settle")
+                raise
+            content = received(call, MemorySource(), call.check)
+            entry = replace(self._changes.entry(content, State.CLEAN), size=call.size, alt_etag=alt_etag)
+            return await self._tasks.finish(self.commit(content, entry, timings), "write around")
+
+    async def _enter(self, stack: AsyncExitStack, call: Write) -> Entry | None:
+        await stack.enter_async_context(self._order.hold(call.name))
+        return await stack.enter_async_context(self._changes.alone(call.name, call.precondition))
+
+    async def _broken(self, last: LastPiece, error: BaseException) -> None:
+        """The client's error, or ours: before the last piece nothing was completed, after it nobody knows."""
+        broken = AltUncertain("interrupted") if last.sent else AltUnavailable("not completed")
+        await self._changes.undone(last.replaced, error if isinstance(error, AltError) else broken)
 
 
-class Passing:
-    """An iterator that knows whether it was read to its end."""
+class LastPiece:
+    """A body whose last piece waits for ``enter``. ``replaced`` is what that returned; ``sent``: the end was
+    reached."""
 
-    def __init__(self, body: AsyncIterator[bytes]) -> None:
+    def __init__(self, body: AsyncIterator[bytes], enter: Callable[[], Awaitable[Entry | None]]) -> None:
         self._body = body
-        self.ended = False
+        self._enter = enter
+        self.replaced: Entry | None = None
+        self.sent = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        held = b""
         async for piece in self._body:
-            yield piece
-        self.ended = True
+            if held:
+                yield held
+            held = piece
+        self.replaced = await self._enter()
+        if held:
+            yield held
+        self.sent = True
 
 
 async def hashed(body: AsyncIterator[bytes], check: BodyCheck, seen: int) -> AsyncIterator[bytes]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Awaitable, Callable
 
 import xxhash
 
 from tierproxy.errors import AltCorrupt, BadBody
-from tierproxy.model import Entry
+from tierproxy.model import Entry, ObjectName
 from tierproxy.ports import BodyCheck, Clock
 
 MD5 = re.compile(r"[0-9a-f]{32}")
@@ -44,9 +45,12 @@ class Fingerprint(Md5Check):
     """Of bytes that alt sends for ``entry``: is that what was stored there? By its MD5 where the ETag is one, else by
     the xxh3 the row remembers from the blob it once had."""
 
-    def __init__(self, entry: Entry, *, etag_is_md5: bool) -> None:
+    def __init__(
+        self, entry: Entry, *, etag_is_md5: bool, doubt: Callable[[ObjectName], Awaitable[bool]] | None = None
+    ) -> None:
         super().__init__()
         self._entry = entry
+        self._doubt = doubt
         self._md5_known = etag_is_md5 and is_md5(entry.etag)
         self._xxh3 = None if self._md5_known or entry.xxh3 is None else xxhash.xxh3_128()
 
@@ -63,6 +67,17 @@ class Fingerprint(Md5Check):
         same = self._xxh3 is None or self._xxh3.digest() == entry.xxh3
         if not same or (self._md5_known and self.etag() != entry.etag):
             raise AltCorrupt(f"alt sent other bytes for {entry.name} than its ETag {entry.etag} says")
+
+    async def confirm(self, size: int) -> None:
+        """``compare``, but an ETag that is no MD5 after all, as ``doubt`` (``AltTier.etag_is_md5``) finds out, is no
+        evidence against the bytes. Raises AltCorrupt, and what ``doubt`` raises."""
+        try:
+            self.compare(size)
+        except AltCorrupt:
+            if self._doubt is None or not self._md5_known or size != self._entry.size:
+                raise
+            if await self._doubt(self._entry.name):
+                raise
 
 
 class MemorySource:

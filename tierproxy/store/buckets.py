@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 
 from tierproxy.config.sections import DynamicBucketsSection
-from tierproxy.errors import AltError, BucketExists, NoSuchBucket, RequestError
+from tierproxy.errors import AltError, BucketExists, BucketNotEmpty, NoSuchBucket, RequestError
 from tierproxy.logs import event
 from tierproxy.model import BucketRow, ListRequest, ObjectName
 from tierproxy.ports import AltTier, Catalogue, Clock
 from tierproxy.store.policies import Policies
+from tierproxy.store.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
@@ -18,21 +20,31 @@ class Buckets:
     """Answers whether a bucket is there, and whether the catalogue alone may speak for it."""
 
     def __init__(
-        self, catalogue: Catalogue, alt: AltTier, policies: Policies, clock: Clock, dynamic: DynamicBucketsSection
-    ) -> None:
+        self, *, catalogue: Catalogue, alt: AltTier, policies: Policies, tasks: Tasks, clock: Clock,
+        dynamic: DynamicBucketsSection,
+    ) -> None:  # fmt: skip
         self._catalogue = catalogue
         self._alt = alt
         self._policies = policies
+        self._tasks = tasks
         self._clock = clock
         self._dynamic = dynamic
         self._rows: dict[str, BucketRow] = {}
         self.checked = False  #: the last ``complete_where_known`` could ask alt about every bucket
 
     async def load(self) -> None:
-        """At start: rows for the buckets of the configuration, and completeness of those that are empty."""
+        """At start: rows for the buckets of the configuration; none that has other writers stays complete."""
         for name in self._policies.configured():
             if self._catalogue.bucket(name) is None:
                 await self._catalogue.add_bucket(BucketRow(name, self._clock.now(), created=False, complete=False))
+        await self.doubt_shared()
+
+    async def doubt_shared(self) -> None:
+        """After a look at the configuration: what other writers may have put into alt meanwhile is not known here, also
+        when they are locked out again later. Only a new walk over alt makes such a bucket complete."""
+        for row in self._catalogue.buckets():
+            if row.complete and not self._policies.bucket(row.name).exclusive:
+                await self._catalogue.complete_bucket(row.name, False)
         self._refresh()
 
     async def complete_where_known(self) -> None:
@@ -49,9 +61,10 @@ class Buckets:
                 event(log, logging.WARNING, "bucket not checked", bucket=row.name, error=error)
                 self.checked = False
                 continue
+            if not self._policies.bucket(row.name).exclusive:  # the configuration changed meanwhile
+                continue
             if known:
-                await self._catalogue.complete_bucket(row.name, True)
-                self._refresh()
+                await self._complete(row.name)
             else:
                 event(
                     log, logging.WARNING, "alt holds objects the catalogue does not know", bucket=row.name,
@@ -82,17 +95,32 @@ class Buckets:
         if not self._dynamic.enabled:
             raise RequestError("creating buckets is not enabled", hint="set [dynamic_buckets] enabled = true")
         empty = await self._all_known(name)
-        row = BucketRow(name, self._clock.now(), created=True, complete=empty)
-        await self._catalogue.add_bucket(row)
-        self._refresh()
+        row = BucketRow(name, self._clock.now(), created=True, complete=empty and self.exclusive(name))
+        await self._tasks.finish(self._add(row), "create bucket")
 
     async def delete(self, name: str) -> None:
-        """DeleteBucket. Raises NoSuchBucket, BucketNotEmpty, RequestError for a bucket of the configuration."""
-        if not self.require(name).created:
+        """DeleteBucket. Raises NoSuchBucket, BucketNotEmpty, RequestError for a bucket of the configuration; AltError
+        when alt has to be asked and does not answer."""
+        row = self.require(name)
+        if not row.created:
             raise RequestError(
                 f"the bucket {name!r} is part of the configuration", hint="remove its [[bucket]] section and restart"
             )
+        if not row.complete and (await self._alt.page(ListRequest(name, limit=1))).objects:
+            raise BucketNotEmpty(f"alt holds objects of the bucket {name!r} that the catalogue does not know")
+        await self._tasks.finish(self._remove(name), "delete bucket")
+
+    async def _add(self, row: BucketRow) -> None:
+        await self._catalogue.add_bucket(row)
+        self._refresh()
+
+    async def _remove(self, name: str) -> None:
         await self._catalogue.remove_bucket(name)
+        self._refresh()
+
+    async def _complete(self, name: str) -> None:
+        with contextlib.suppress(NoSuchBucket):  # deleted while alt was asked
+            await self._catalogue.complete_bucket(name, True)
         self._refresh()
 
     async def _all_known(self, bucket: str) -> bool:

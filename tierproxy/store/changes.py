@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from tierproxy.errors import (
     AltCannotHold,
+    AltCorrupt,
     AltError,
     AltPrecondition,
     AltUnavailable,
@@ -103,6 +104,18 @@ class Changes:
             raise AltUnavailable(f"alt has not taken the previous change of {name} yet")
 
     @asynccontextmanager
+    async def alone(self, name: ObjectName, precondition: Precondition) -> AsyncIterator[Entry | None]:
+        """Under the name's order, around a change of alt: the precondition holds, the queue has nothing for the
+        name, the
+        row of what is replaced (which is given) is SUSPECT. Raises PreconditionFailed, AltError."""
+        await self.admitted(name, precondition)
+        await self.settle_queue(name)
+        row = self._catalogue.find(name)  # again: the queue may just have made it CLEAN
+        current = None if row is None or row.state is State.DELETING else row
+        async with self.suspected(current):
+            yield current
+
+    @asynccontextmanager
     async def suspected(self, current: Entry | None) -> AsyncIterator[None]:
         """Around a change of alt under a CLEAN row: the row is SUSPECT, so that, if the node dies between alt's success
         and our commit, nobody believes it without asking alt. Until then this process goes on serving the old
@@ -110,9 +123,14 @@ class Changes:
         if current is None or current.state is not State.CLEAN:
             yield
             return
-        with self._lookup.being_replaced(current.name):
-            await self._suspect(current)
-            yield
+        try:
+            with self._lookup.being_replaced(current.name):
+                await self._suspect(current)
+                yield
+        finally:
+            row = self._catalogue.find(current.name)
+            if row is not None and row.state is State.SUSPECT:  # nothing near may speak for it before alt was asked
+                self._shelf.changed(current.name, None)
 
     async def _suspect(self, current: Entry) -> None:
         """A copy, or news from alt, that was on its way before the name's order was taken may still have arrived."""
@@ -126,12 +144,17 @@ class Changes:
 
     async def send(self, content: Content, entry: Entry, current: Entry | None, timings: Timings) -> str:
         """PutObject; returns alt's ETag. In buckets with other writers alt checks the precondition once more."""
-        shared = not self._buckets.exclusive(content.name.bucket)
-        match = current.alt_etag if shared and current and content.precondition.match is not None else None
+        create, match = self.conditions(content.name, content.precondition, current)
         with timings.phase("alt-body"):
-            return await self._writes.put(
-                entry, content.source, create=shared and content.precondition.create, match=match
-            )
+            return await self._writes.put(entry, content.source, create=create, match=match)
+
+    def conditions(
+        self, name: ObjectName, precondition: Precondition, current: Entry | None
+    ) -> tuple[bool, str | None]:
+        """loop. What alt has to check once more, because others write there: (create, match)."""
+        if self._buckets.exclusive(name.bucket):
+            return False, None
+        return precondition.create, current.alt_etag if current and precondition.match is not None else None
 
     def queue_is_wrong(self, content: Content, error: AltError) -> bool:
         """Alt did answer: another writer was first, whose object the queue would overwrite; or it can never hold this
@@ -146,14 +169,17 @@ class Changes:
             await self._disk.remove([blob.name])
 
     async def undone(self, current: Entry | None, error: BaseException) -> None:
-        """Alt did not take the change: the row is trusted again, unless the outcome is uncertain; then nothing near may
-        speak for the object before alt was asked. An AltPrecondition becomes the caller's PreconditionFailed."""
-        certain = isinstance(error, AltError) and not isinstance(error, AltUncertain)
-        row = self._catalogue.find(current.name) if current is not None else None
-        if current is not None and current.state is State.CLEAN and certain and row is not None:
+        """Alt did not take the change: the row is trusted again, unless the outcome is uncertain (it stays SUSPECT). If
+        alt took other bytes than were sent, the old content is sent again if the disk has it. An AltPrecondition
+        becomes
+        the caller's PreconditionFailed."""
+        row = self._catalogue.find(current.name) if current is not None and current.state is State.CLEAN else None
+        if row is not None and isinstance(error, AltCorrupt) and row.blob is not None:
+            dirty = replace(row, state=State.DIRTY)
+            await self._catalogue.publish(dirty, job=self.job(dirty))
+            self._queue.wake()
+        elif row is not None and isinstance(error, AltError) and not isinstance(error, AltUncertain):
             await self._catalogue.settle(row.name, row.generation)
-        elif current is not None:
-            self._shelf.changed(current.name, None)
         if isinstance(error, AltPrecondition):
             raise PreconditionFailed("the object changed in alt meanwhile") from error
 

@@ -9,9 +9,10 @@ from enum import StrEnum
 from typing import Any
 
 from tierproxy.errors import AltMissing, BlobCorrupt, BlobMissing, DiskError
-from tierproxy.model import AltObject, Entry, Job, JobKind, State
+from tierproxy.model import AltObject, BlobLabel, Entry, SealedBlob, State
 from tierproxy.ports import AltTier, Catalogue, Clock, DiskTier
 from tierproxy.store.evidence import Fate, Seen, agrees, fate, plausible, sound
+from tierproxy.store.strays import Strays, put_job
 from tierproxy.store.walks import Progress, blob_rows, each, rows_in, silent
 
 EXAMPLES = 10
@@ -28,7 +29,7 @@ class Kind(StrEnum):
     ONLY_COPY_DAMAGED = "only copy damaged"  #: a DIRTY row's file: never repaired, an operator must act
     FILE_WITHOUT_ROW = "file without a row"  #: a leftover: removed
     DAMAGED_FILE_WITHOUT_ROW = "damaged file without a row"  #: goes to quarantine
-    FILE_NEWER_THAN_CATALOGUE = "file newer than the catalogue"  #: left alone: the catalogue is an old copy
+    FILE_NEWER_THAN_CATALOGUE = "file newer than the catalogue"  #: read back if alt is asked as well (`Strays`)
     SECOND_COPY = "second file of an object only on disk"  #: left alone
     FOREIGN_CATALOGUE = "catalogue does not belong to the files"  #: left alone: `tierproxy catalogue rebuild`
     PART_MISSING = "part missing"  #: a staged part's file is not there: its upload cannot be completed
@@ -105,6 +106,7 @@ class Check:
         self._repair = repair
         self._progress = progress
         self._parallel = parallel
+        self._strays = Strays(catalogue, disk, clock)
         self.report = CheckReport(examples_kept=examples)
 
     async def run(self) -> CheckReport:
@@ -188,18 +190,23 @@ class Check:
             await self._check_orphan(blob, ceiling)
 
     async def _check_orphan(self, blob: str, ceiling: int) -> None:
+        label: BlobLabel | None = None
+        sealed: SealedBlob | None = None
         try:
-            label, _ = await self._disk.verify(blob)
+            label, sealed = await self._disk.verify(blob)
         except BlobCorrupt:
-            label = None
+            pass
         except DiskError as error:
             self.report.add(Kind.BLOB_UNREADABLE, f"{blob}: {error}")
             return
-        verdict = fate(label, self._catalogue.find(label.name) if label else None, ceiling)
+        verdict = fate(label, self._catalogue.find(label.name) if label else None, self._catalogue, ceiling)
         example = f"{blob}: {label.name} generation {label.generation}" if label else blob
-        if verdict is Fate.KEEP:
-            newer = label is not None and label.generation >= ceiling
-            self.report.add(Kind.FILE_NEWER_THAN_CATALOGUE if newer else Kind.SECOND_COPY, example)
+        if label is not None and sealed is not None and verdict is Fate.KEEP:
+            if label.generation < ceiling and not self._catalogue.unaccounted(label.generation):
+                self.report.add(Kind.SECOND_COPY, example)
+            else:
+                repaired = await self._read_back(label, sealed)
+                self.report.add(Kind.FILE_NEWER_THAN_CATALOGUE, example, repaired=repaired)
         elif verdict is Fate.REMOVE:
             if self._repair:
                 await self._disk.remove([blob])
@@ -208,6 +215,13 @@ class Check:
             if self._repair:
                 await self._disk.quarantine(blob)
             self.report.add(Kind.DAMAGED_FILE_WITHOUT_ROW, example, repaired=self._repair)
+
+    async def _read_back(self, label: BlobLabel, sealed: SealedBlob) -> bool:
+        """Only with alt's word: without it the file could bring an old content, or a deleted object, back."""
+        if not self._repair or self._alt is None or self._catalogue.bucket(label.name.bucket) is None:
+            return False
+        await self._strays.settle(self._alt, label, sealed)
+        return True
 
     # ------------------------------------------------------------ against alt
 
@@ -252,8 +266,3 @@ class Check:
             return False
         await self._catalogue.publish(replace(entry, state=State.DIRTY), job=put_job(entry, self._clock.now()))
         return True
-
-
-def put_job(entry: Entry, now: float) -> Job:
-    """The upload of ``entry``, due at once."""
-    return Job(entry.name, entry.generation, JobKind.PUT, entry.size, queued_at=now, next_try_at=now)

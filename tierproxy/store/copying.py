@@ -6,7 +6,7 @@ import asyncio
 import logging
 from dataclasses import replace
 
-from tierproxy.errors import AltMissing, AltPrecondition, AltUnavailable, DiskError, TierproxyError
+from tierproxy.errors import AltError, AltMissing, AltUnavailable, AltUncertain, DiskError, TierproxyError
 from tierproxy.logs import event
 from tierproxy.model import Ack, BlobLabel, Entry, Headers, ObjectName, OnAltDown, SealedBlob, State
 from tierproxy.ports import AltTier, Clock, DiskTier
@@ -59,7 +59,7 @@ class Copier:
             work = self._server_side(entry, target, headers, precondition, policy.ack, Timings(self._clock))
             try:
                 return await self._tasks.finish(work, "copy")
-            except AltUnavailable:
+            except (AltUnavailable, AltUncertain):
                 if policy.ack is not Ack.BOTH or policy.on_alt_down is OnAltDown.REFUSE or entry.blob is None:
                     raise
         return await self._by_bytes(source, target, headers, select, precondition, ack)
@@ -68,44 +68,61 @@ class Copier:
         self, source: Entry, target: ObjectName, headers: Headers | None, precondition: Precondition, ack: Ack,
         timings: Timings,
     ) -> Written:  # fmt: skip
-        async with self._order.hold(target):
-            current = await self._changes.admitted(target, precondition)
-            await self._changes.settle_queue(target)
-            async with self._changes.suspected(current):
-                kept = headers or source.headers or Headers()
-                if headers is not None and source.headers is not None:  # the bytes are the same
-                    kept = replace(kept, checksums=source.headers.checksums, checksum_type=source.headers.checksum_type)
-                content = Content(target, kept, source.etag, MemorySource(), precondition, source.parts)
-                entry = replace(self._changes.entry(content, State.CLEAN), size=source.size)
-                reservation = await self._reserve(source, ack)
-                with reservation:
-                    disk, alt = await asyncio.gather(
-                        self._duplicate(source, entry, reservation, timings),
-                        self._in_alt(source, target, headers and kept, timings),
-                        return_exceptions=True,
-                    )
-                    for outcome in (disk, alt):
-                        if isinstance(outcome, BaseException) and not isinstance(outcome, TierproxyError):
-                            raise outcome
-                    if isinstance(alt, BaseException):
-                        if isinstance(disk, SealedBlob):
-                            await self._changes.discard(disk)
-                        await self._changes.undone(current, alt)
-                        raise alt
-                    entry = replace(entry, alt_etag=alt)
-                    if isinstance(disk, SealedBlob):
-                        entry = entry.with_blob(disk, at=self._clock.now())
-                    return Written(await self._changes.commit(content, entry, reservation), timings.phases)
+        async with self._order.hold(target), self._changes.alone(target, precondition) as current:
+            kept = headers or source.headers or Headers()
+            if headers is not None and source.headers is not None:  # the bytes are the same
+                kept = replace(kept, checksums=source.headers.checksums, checksum_type=source.headers.checksum_type)
+            content = Content(target, kept, source.etag, MemorySource(), precondition, source.parts)
+            entry = replace(self._changes.entry(content, State.CLEAN), size=source.size)
+            with await self._reserve(source, ack) as reservation:
+                disk, alt = await asyncio.gather(
+                    self._duplicate(source, entry, reservation, timings),
+                    self._in_alt(source, content, headers and kept, current, timings),
+                    return_exceptions=True,
+                )
+                for outcome in (disk, alt):
+                    if isinstance(outcome, BaseException) and not isinstance(outcome, TierproxyError):
+                        raise outcome
+                if isinstance(alt, BaseException):
+                    await self._given_up(current, disk, alt)
+                    raise alt
+                entry = replace(entry, alt_etag=alt)
+                if isinstance(disk, SealedBlob):
+                    entry = entry.with_blob(disk, at=self._clock.now())
+                return Written(await self._changes.commit(content, entry, reservation), timings.phases)
 
-    async def _in_alt(self, source: Entry, target: ObjectName, headers: Headers | None, timings: Timings) -> str:
-        """Raises AltError, and as ``Lookup.missing`` when alt has lost the source."""
+    async def _given_up(self, current: Entry | None, disk: object, error: BaseException) -> None:
+        if isinstance(disk, SealedBlob):
+            await self._changes.discard(disk)
+        source_lost = not isinstance(error, AltError)  # then alt has not touched the target
+        await self._changes.undone(current, AltUnavailable() if source_lost else error)
+
+    async def _in_alt(
+        self, source: Entry, content: Content, headers: Headers | None, current: Entry | None, timings: Timings
+    ) -> str:
+        """Raises AltError (AltPrecondition: of the target), and as ``Lookup.missing`` when alt has lost the source."""
+        create, match = self._changes.conditions(content.name, content.precondition, current)
         try:
             with timings.phase("alt-body"):
-                return await self._alt.copy(source.name, target, headers, etag=source.etag, match=source.alt_etag)
-        except AltPrecondition as error:  # not the caller's precondition
-            raise AltUnavailable(f"{source.name} changed meanwhile") from error
+                return await self._alt.copy(
+                    source.name, content.name, headers, etag=source.etag, match=source.alt_etag, create=create,
+                    target_match=match,
+                )  # fmt: skip
         except AltMissing:
             await self._lookup.missing(source.name, source)
+        except AltUncertain as error:
+            return await self._resolved(source, content, headers, error)
+
+    async def _resolved(self, source: Entry, content: Content, headers: Headers | None, error: AltUncertain) -> str:
+        """A copy onto another name, or with other headers, can be told from what was there before."""
+        try:
+            found = await self._alt.head(content.name)
+        except AltError:
+            raise error from None
+        same = found.size == source.size and source.etag in {found.client_etag, found.etag}
+        if not same or (source.name == content.name and found.headers != headers):
+            raise error
+        return found.etag
 
     async def _reserve(self, source: Entry, ack: Ack) -> Reservation:
         if source.blob is not None and ack is Ack.BOTH:

@@ -54,7 +54,7 @@ class Deleter:
             self._shelf.changed(name, old)
             self._counters.deletes += 1
         uploading = old is not None and old.state is State.DIRTY  # may be slow: its order is the queue's business
-        if uploading or self._health.down or self._policies.write(name, None).ack is Ack.DISK:
+        if uploading or self._health.down(name.bucket) or self._policies.write(name, None).ack is Ack.DISK:
             self._queue.wake()
         else:
             await self._queue.attempt(job)

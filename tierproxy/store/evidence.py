@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from tierproxy.errors import BlobCorrupt
 from tierproxy.model import AltObject, BlobLabel, Entry, ObjectName, SealedBlob, State
-from tierproxy.ports import DiskTier
+from tierproxy.ports import Catalogue, DiskTier
 
 FEW = 100  #: so many files without a row are nothing unusual, however small the catalogue is
 
@@ -30,21 +30,22 @@ class Fate(StrEnum):
     """What becomes of a blob file that no row names."""
 
     REMOVE = "remove"  #: certainly of no use
-    KEEP = "keep"  #: may be an acknowledged write: in flight, or newer than the catalogue
+    KEEP = "keep"  #: may be an acknowledged write: in flight, or unknown to a catalogue restored from a backup
     QUARANTINE = "quarantine"  #: damaged: nobody can say what it was
 
 
-def fate(label: BlobLabel | None, row: Entry | None, ceiling: int) -> Fate:
+def fate(label: BlobLabel | None, row: Entry | None, catalogue: Catalogue, ceiling: int) -> Fate:
     """Judge a file without a row by its trailer (None: it has no sound one).
 
     ``ceiling``: a generation that was not given out when the files were looked for was begun. A file at or above it is
-    a write of this very process, or the catalogue is older than the file (restored from a backup): never touched. Below
-    it, a write without a row was never acknowledged, or the object was overwritten or deleted since: both orders are
-    "publish the file, commit the row, answer" and "commit the row, unlink the old file".
+    a write of this very process. A file of a generation no process has committed under (``unaccounted``) was cut off by
+    a crash, or the catalogue is older than the file (restored from a backup): nobody can tell here, so it is never
+    touched. Any other write without a row was never acknowledged, or the object was overwritten or deleted since: both
+    orders are "publish the file, commit the row, answer" and "commit the row, unlink the old file".
     """
     if label is None:
         return Fate.QUARANTINE
-    if label.generation >= ceiling:
+    if label.generation >= ceiling or catalogue.unaccounted(label.generation):
         return Fate.KEEP
     if row is not None and row.generation == label.generation and row.state is not State.CLEAN:
         return Fate.KEEP  # a second copy of bytes that may be nowhere else

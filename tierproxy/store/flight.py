@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from tierproxy.errors import AltUnavailable, DiskError, OutOfSpace, StaleGeneration, TierproxyError
+from tierproxy.errors import AltUnavailable, DiskError, StaleGeneration, TierproxyError
 from tierproxy.logs import event
 from tierproxy.model import BlobLabel, Entry, ObjectName
 from tierproxy.ports import AltBody, AltTier, Catalogue, Clock, DiskTier, Hot, Staged
@@ -53,8 +53,10 @@ class Basis:
 class Flight:
     """See the module. ``size`` of the sink is how far readers may read, less the last byte until ``verified``."""
 
-    def __init__(self, name: ObjectName) -> None:
+    def __init__(self, name: ObjectName, asked: int = 0) -> None:
         self.name = name
+        self.asked = asked  #: when alt is asked, for ``Lookup.outdated``
+        self.content: bytes | None = None  #: a small object's bytes, once somebody wanted them
         loop = asyncio.get_running_loop()
         self.opened: asyncio.Future[Entry] = loop.create_future()
         self.verified: asyncio.Future[None] = loop.create_future()
@@ -134,10 +136,14 @@ class Flights:
         flight = self._flights.get(name)
         joined = flight is not None
         if flight is None:
-            flight = self._flights[name] = Flight(name)
+            flight = self._flights[name] = Flight(name, self._lookup.asking())
             self._tasks.spawn(self._fly(flight), f"flight {name}")
         flight.readers += 1
         return flight, joined
+
+    def fingerprint(self, entry: Entry) -> Fingerprint:
+        """loop. What tells whether bytes of alt are those of ``entry``."""
+        return Fingerprint(entry, etag_is_md5=self._etag_is_md5, doubt=self._alt.etag_is_md5)
 
     def detach(self, name: ObjectName) -> None:
         """loop. The object changed: who is on board stays (they began before), nobody joins any more."""
@@ -145,7 +151,7 @@ class Flights:
 
     async def _fly(self, flight: Flight) -> None:
         try:
-            asked = self._lookup.asking()
+            asked = flight.asked
             body = await self._alt.get(flight.name)
             try:
                 await self._carry(flight, body, asked)
@@ -168,7 +174,7 @@ class Flights:
                 await self._fill(flight, body, entry, Basis(expected, asked), reservation)
             return
         if self._choice.coalesced(entry.size):
-            check = Fingerprint(entry, etag_is_md5=self._etag_is_md5)
+            check = self.fingerprint(entry)
             flight.sink = MemorySource(check=check)
             flight.opened.set_result(entry)
             await self._pump(flight, body, flight.sink, check)
@@ -182,11 +188,11 @@ class Flights:
             return None
         try:
             return self._space.reserve_fill(entry.size)
-        except OutOfSpace:
+        except DiskError:  # no room, or a disk that cannot even say so
             return None
 
     async def _fill(self, flight: Flight, body: AltBody, entry: Entry, basis: Basis, reservation: Reservation) -> None:
-        check = Fingerprint(entry, etag_is_md5=self._etag_is_md5)
+        check = self.fingerprint(entry)
         staged = self._disk.stage(check)
         flight.sink, flight.fills = staged, True
         flight.opened.set_result(entry)
@@ -205,7 +211,7 @@ class Flights:
             await sink.write(chunk)
             flight.grow()
         await sink.finish()
-        check.compare(sink.size)
+        await check.confirm(sink.size)
         flight.verified.set_result(None)
         flight.grow()
 

@@ -14,37 +14,35 @@ ALARM = "alt does not take changes"
 
 
 class AltHealth:
-    """Down after ``FAILURES`` tries in a row that found alt unavailable, up again with the first that did not.
+    """Per bucket (each may have another bucket in alt, with other rights): down after ``FAILURES`` tries in a row that
+    found alt unavailable, up again with the first that did not.
 
     While it is down a write that may be queued is queued at once instead of waiting for its own timeout, and a delete
     answers when its tombstone is durable. The upload queue goes on trying (there is always something in it: what
-    failed),
-    so its first success brings alt up again. Reads always ask.
+    failed), so its first success brings alt up again. Reads always ask.
     """
 
     def __init__(self, alarms: Alarms) -> None:
         self._alarms = alarms
-        self._failures = 0
+        self._failures: dict[str, int] = {}
 
     def __repr__(self) -> str:
-        return f"<AltHealth {'down' if self.down else 'up'}>"
+        return f"<AltHealth {', '.join(f'{bucket}: {count}' for bucket, count in self._failures.items()) or 'up'}>"
 
-    @property
-    def down(self) -> bool:
-        return self._failures >= FAILURES
+    def down(self, bucket: str) -> bool:
+        return self._failures.get(bucket, 0) >= FAILURES
 
-    def answered(self) -> None:
+    def answered(self, bucket: str) -> None:
         """loop. Alt took a change, or refused it in so many words."""
-        if self.down:
-            event(log, logging.INFO, "alt takes changes again")
-            self._alarms.clear(ALARM, "alt")
-        self._failures = 0
+        if self._failures.pop(bucket, 0) >= FAILURES:
+            event(log, logging.INFO, "alt takes changes again", bucket=bucket)
+            self._alarms.clear(ALARM, bucket)
 
-    def failed(self, error: AltError) -> None:
+    def failed(self, bucket: str, error: AltError) -> None:
         """loop. A change ended in ``error``."""
         if not isinstance(error, (AltUnavailable, AltUncertain)):
-            self.answered()
+            self.answered(bucket)
             return
-        self._failures += 1
-        if self._failures == FAILURES:
-            self._alarms.set(ALARM, "alt", error=error)
+        self._failures[bucket] = self._failures.get(bucket, 0) + 1
+        if self._failures[bucket] == FAILURES:
+            self._alarms.set(ALARM, bucket, error=error)

@@ -36,9 +36,9 @@ class AltWrites:
         try:
             alt_etag = await self._put(entry, source, create, match)
         except AltError as error:
-            self._health.failed(error)
+            self._health.failed(entry.name.bucket, error)
             raise
-        self._health.answered()
+        self._health.answered(entry.name.bucket)
         return alt_etag
 
     async def delete(self, name: ObjectName) -> None:
@@ -46,9 +46,9 @@ class AltWrites:
         try:
             await self._alt.delete(name)
         except AltError as error:
-            self._health.failed(error)
+            self._health.failed(name.bucket, error)
             raise
-        self._health.answered()
+        self._health.answered(name.bucket)
 
     async def _put(self, entry: Entry, source: Source, create: bool, match: str | None) -> str:
         md5 = entry.etag if is_md5(entry.etag) else ""

@@ -10,6 +10,9 @@ from tierproxy.ports import AltTier, Catalogue
 from tierproxy.store.buckets import Buckets
 from tierproxy.store.policies import Policies
 
+PENDING = 10_000
+"""Rows alt does not know yet that one page takes into account; with more of them pages are shorter."""
+
 
 class Listings:
     """ListObjectsV2's pages. Never a partial listing: without alt's word there is an error."""
@@ -29,39 +32,46 @@ class Listings:
                 f"the bucket {request.bucket!r} cannot be listed before its catalogue is complete",
                 hint="its keys have a hash prefix in alt: stop the node and run `tierproxy catalogue sync`",
             )
+        before = await self._pending(request)
         page = await self._alt.page(request)
-        return self._overlay(request, page, await self._unknown(request, page))
+        after = await self._pending(request)
+        names = {entry.name for entry in (*before, *after)}
+        return self._overlay(request, page, names, covered(before, after))
 
-    async def _unknown(self, request: ListRequest, page: ListPage) -> list[Entry]:
-        """DIRTY and DELETING rows in the page's window of keys."""
-        window: list[Entry] = []
-        after = request.after
-        while batch := await self._catalogue.dirty_page(request.bucket, request.prefix, after, request.limit):
-            for entry in batch:
-                if page.next_after is not None and entry.name.key.encode() > page.next_after.encode():
-                    return window
-                window.append(entry)
-            after = batch[-1].name.key
-        return window
+    async def _pending(self, request: ListRequest) -> list[Entry]:
+        """What alt does not know yet, beyond ``after``. Looked at before and after alt is: what is confirmed in between
+        is in one of the two looks."""
+        return await self._catalogue.dirty_page(request.bucket, request.prefix, request.after, PENDING)
 
-    def _overlay(self, request: ListRequest, page: ListPage, unknown: list[Entry]) -> ListPage:
+    def _overlay(self, request: ListRequest, page: ListPage, names: set[ObjectName], until: str | None) -> ListPage:
+        """Alt's page with the rows of ``names`` as they are now. ``until``: nothing is known of later keys."""
         objects = {listed.key: self._as_clients_know_it(request.bucket, listed) for listed in page.objects}
         prefixes = set(page.prefixes)
-        for entry in unknown:
-            key = entry.name.key
-            if entry.state is State.DELETING:
-                objects.pop(key, None)
-                continue
-            cut = key.find(request.delimiter, len(request.prefix)) if request.delimiter else -1
-            if cut < 0:
-                objects[key] = Listed(key, entry.size, entry.etag, entry.written_at)
-            elif (prefix := key[: cut + len(request.delimiter)]).encode() > request.after.encode():
-                prefixes.add(prefix)
-        return self._cut(request, objects, prefixes, page.next_after)
+        end = min((bound for bound in (page.next_after, until) if bound is not None), key=str.encode, default=None)
+        for name in names:
+            row = self._catalogue.find(name)
+            if row is None or row.state is State.DELETING:
+                objects.pop(name.key, None)
+            elif end is None or name.key.encode() <= end.encode():
+                self._lay_over(request, row, objects, prefixes)
+        return self._cut(request, objects, prefixes, end, short=end != page.next_after)
 
     @staticmethod
-    def _cut(request: ListRequest, objects: dict[str, Listed], prefixes: set[str], next_after: str | None) -> ListPage:
-        names = sorted([*objects, *prefixes], key=str.encode)
+    def _lay_over(request: ListRequest, row: Entry, objects: dict[str, Listed], prefixes: set[str]) -> None:
+        key = row.name.key
+        cut = key.find(request.delimiter, len(request.prefix)) if request.delimiter else -1
+        if cut < 0:
+            objects[key] = Listed(key, row.size, row.etag, row.written_at)
+        elif (prefix := key[: cut + len(request.delimiter)]).encode() > request.after.encode():
+            prefixes.add(prefix)
+
+    @staticmethod
+    def _cut(
+        request: ListRequest, objects: dict[str, Listed], prefixes: set[str], next_after: str | None, *, short: bool
+    ) -> ListPage:
+        names = sorted({*objects, *prefixes}, key=str.encode)
+        if short and next_after is not None:  # never by alt's own end: its pages need not be in the order of bytes
+            names = [name for name in names if name.encode() <= next_after.encode()]
         if len(names) > request.limit:
             names = names[: request.limit]
             next_after = names[-1] if names else next_after
@@ -78,3 +88,9 @@ class Listings:
         if row is not None and row.state is State.CLEAN and row.alt_etag == listed.etag:
             return replace(listed, etag=row.etag, modified_at=row.written_at)
         return listed
+
+
+def covered(before: list[Entry], after: list[Entry]) -> str | None:
+    """The last key up to which both looks are complete; None when they are to the end."""
+    cut = [look[-1].name.key for look in (before, after) if len(look) == PENDING]
+    return min(cut, key=str.encode, default=None)

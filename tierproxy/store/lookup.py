@@ -12,13 +12,14 @@ from cachetools import LRUCache
 
 from tierproxy.errors import AltMissing, AltUnavailable, LostInAlt, NoSuchKey, StaleGeneration
 from tierproxy.logs import event
-from tierproxy.model import AltObject, Entry, ObjectName, State
+from tierproxy.model import AltObject, Entry, Job, JobKind, ObjectName, State
 from tierproxy.ports import Alarms, AltTier, Catalogue, Clock
 from tierproxy.store.buckets import Buckets
 from tierproxy.store.order import KeyOrder
 from tierproxy.store.policies import Policies
 from tierproxy.store.recent import RecentChanges
 from tierproxy.store.shelf import Shelf
+from tierproxy.store.tasks import Tasks
 
 log = logging.getLogger(__name__)
 FRESH_NAMES = 100_000
@@ -29,7 +30,7 @@ class Lookup:
 
     def __init__(
         self, *, catalogue: Catalogue, alt: AltTier, buckets: Buckets, policies: Policies, order: KeyOrder,
-        shelf: Shelf, clock: Clock, alarms: Alarms,
+        shelf: Shelf, tasks: Tasks, clock: Clock, alarms: Alarms,
     ) -> None:  # fmt: skip
         self._catalogue = catalogue
         self._alt = alt
@@ -37,6 +38,7 @@ class Lookup:
         self._policies = policies
         self._order = order
         self._shelf = shelf
+        self._tasks = tasks
         self._clock = clock
         self._alarms = alarms
         self._replaced: set[ObjectName] = set()
@@ -68,7 +70,7 @@ class Lookup:
         try:
             found = await self._alt.head(name)
         except AltMissing:
-            await self.missing(name, entry)
+            await self.missing(name, entry, asked)
         return await self.learn(found, asked)
 
     async def current(self, name: ObjectName) -> Entry | None:
@@ -78,10 +80,10 @@ class Lookup:
             return await self._settle(row)
         if row is not None and row.state is State.DELETING:
             return None
-        if (row is None and self._buckets.authoritative(name.bucket)) or (row is not None and self.fresh(name)):
-            return row
-        if row is not None and row.state is State.DIRTY:
-            return row
+        if row is None and self._buckets.authoritative(name.bucket):
+            return None
+        if row is not None and (row.state is State.DIRTY or (self.fresh(name) and row.headers is not None)):
+            return row  # without headers the ETag is alt's, from a listing, and not the one clients were told
         try:
             found = await self._alt.head(name)
         except AltMissing:
@@ -125,18 +127,21 @@ class Lookup:
         """Write down what alt said of an object, if it is still true, and return the row that now speaks for it."""
         row = self._catalogue.find(found.name)
         if self.outdated(found.name, asked):
-            return row or self._entry(found)
+            return row if row is not None and row.state is not State.DELETING else self._entry(found)
         return await self._write_down(found, row)
 
     async def _write_down(self, found: AltObject, row: Entry | None) -> Entry:
         entry, expected = self._match(found, row)
         if expected is not UNSHARED and entry is not row and entry != row:
-            let_go = await self._catalogue.learn(entry, expected=expected)
-            if let_go is not None:
-                self._shelf.changed(found.name, let_go)
+            await self._tasks.finish(self._learn(entry, expected, row), "learn")
             entry = self._catalogue.find(found.name) or entry
         self._asked[found.name] = self._clock.monotonic()
         return entry
+
+    async def _learn(self, entry: Entry, expected: int | None, row: Entry | None) -> None:
+        let_go = await self._catalogue.learn(entry, expected=expected)
+        if row is not None and (let_go is not None or row.generation != entry.generation):
+            self._shelf.changed(entry.name, let_go)  # another content: a flight of the old one takes nobody on any more
 
     def identify(self, found: AltObject, asked: int) -> tuple[Entry, int | None]:
         """loop. The entry for what alt shows, and the generation of the row it belongs to: None to insert one,
@@ -150,34 +155,50 @@ class Lookup:
             return self._entry(found), None
         if row.state is not State.CLEAN:
             return replace(self._entry(found), generation=row.generation), UNSHARED
-        if row.alt_etag == found.etag and row.size == found.size:
-            if row.headers is not None:
-                return row, row.generation
-            etag = found.client_etag or found.etag
-            return replace(row, headers=found.headers, etag=etag, parts=found.parts), row.generation
-        if self._buckets.exclusive(found.name.bucket):
-            self._alarms.set("alt changed by somebody else", str(found.name), was=row.alt_etag, is_now=found.etag)
-        return self._entry(found), row.generation
+        exclusive = self._buckets.exclusive(found.name.bucket)
+        etag = found.client_etag or found.etag
+        if row.size == found.size and (row.alt_etag == found.etag or row.etag == etag):
+            return self._same(found, row, exclusive), row.generation
+        if not exclusive:
+            return self._entry(found), row.generation
+        # A tool that ought not to, or an old write of ours that arrived late: what was acknowledged is not there.
+        self._alarms.set("alt changed by somebody else", str(found.name), was=row.alt_etag, is_now=found.etag)
+        raise LostInAlt(f"alt has another content of {found.name} than was stored there")
 
-    async def missing(self, name: ObjectName, entry: Entry | None) -> NoReturn:
-        """Alt says 404. Raises NoSuchKey where alt decides, LostInAlt where the catalogue knows better."""
+    @staticmethod
+    def _same(found: AltObject, row: Entry, exclusive: bool) -> Entry:
+        """``row``, with what ``found`` says beyond it: headers a listing did not tell, or another writer changed."""
+        if row.headers is None:
+            etag = found.client_etag or found.etag
+            return replace(row, headers=found.headers, etag=etag, alt_etag=found.etag, parts=found.parts)
+        if not exclusive and found.headers is not None and found.headers != row.headers:
+            return replace(row, headers=found.headers, alt_etag=found.etag)
+        return row if row.alt_etag == found.etag else replace(row, alt_etag=found.etag)
+
+    async def missing(self, name: ObjectName, entry: Entry | None, asked: int | None = None) -> NoReturn:
+        """Alt says 404, ``asked`` then (None: the caller holds the name's order). Raises NoSuchKey where alt decides,
+        LostInAlt where the catalogue knows better."""
         if entry is None:
             raise NoSuchKey
         row = self._catalogue.find(name)
         if row is None or row.state is State.DELETING:  # deleted while alt was asked
             raise NoSuchKey
         if not self._buckets.exclusive(name.bucket) and row.state in {State.CLEAN, State.SUSPECT}:
-            with suppress(StaleGeneration):  # written again meanwhile; when alt was asked it was not there
-                await self._catalogue.forget(name, row.generation)
-                self._shelf.changed(name, row)
-            raise NoSuchKey
+            if row.generation == entry.generation and (asked is None or not self.outdated(name, asked)):
+                await self._tasks.finish(self._forget(row), "forget")
+            raise NoSuchKey  # what was written after alt was asked stays; when it was asked nothing was there
         if row.generation == entry.generation:
             self._alarms.set("lost in alt", str(name), generation=row.generation, alt_etag=row.alt_etag)
         raise LostInAlt(f"alt does not have {name}, which it had before")
 
+    async def _forget(self, row: Entry) -> None:
+        with suppress(StaleGeneration):
+            await self._catalogue.forget(row.name, row.generation)
+            self._shelf.changed(row.name, row)
+
     async def _revalidated(self, entry: Entry) -> Entry:
+        asked = self.asking()
         try:
-            asked = self.asking()
             return await self.learn(await self._alt.head(entry.name), asked)
         except AltUnavailable as error:
             if entry.blob is None:
@@ -185,14 +206,19 @@ class Lookup:
             event(log, logging.WARNING, "served without asking alt", name=entry.name, error=error)
             return entry
         except AltMissing:
-            await self.missing(entry.name, entry)
+            await self.missing(entry.name, entry, asked)
 
     async def _settle(self, row: Entry) -> Entry:
         """Under the name's order. Ask alt which content it holds."""
+        return await self._tasks.finish(self._ask_and_settle(row), "settle")
+
+    async def _ask_and_settle(self, row: Entry) -> Entry:
         try:
             found = await self._alt.head(row.name)
         except AltMissing:
-            await self.missing(row.name, row)
+            if row.blob is None or not self._buckets.exclusive(row.name.bucket):
+                await self.missing(row.name, row)
+            return await self._send_again(row)
         if found.etag == row.alt_etag and found.size == row.size:
             await self._catalogue.settle(row.name, row.generation)
             return replace(row, state=State.CLEAN)
@@ -201,6 +227,15 @@ class Lookup:
         self._shelf.changed(row.name, old)
         event(log, logging.WARNING, "interrupted overwrite took effect", name=row.name, size=entry.size)
         return entry
+
+    async def _send_again(self, row: Entry) -> Entry:
+        """Alt lost an object that is on disk: it is ours to upload."""
+        self._alarms.set("lost in alt", str(row.name), generation=row.generation, alt_etag=row.alt_etag)
+        now = self._clock.now()
+        job = Job(row.name, row.generation, JobKind.PUT, row.size, queued_at=now, next_try_at=now)
+        dirty = replace(row, state=State.DIRTY)
+        await self._catalogue.publish(dirty, job=job)
+        return dirty
 
     def _entry(self, found: AltObject) -> Entry:
         return Entry(

@@ -49,6 +49,7 @@ class Multipart:
         self._clock = clock
         self._policies = policies
         self._min_part = min_part
+        self._started, self._started_at = clock.monotonic(), clock.now()
 
     async def create(
         self, name: ObjectName, headers: Headers, ack: Ack | None, checksum_algorithm: str | None,
@@ -131,10 +132,16 @@ class Multipart:
         """Until cancelled: remove uploads nobody finished within ``[write] multipart_expiry``."""
         while True:
             try:
-                await self.expire(self._clock.now() - self._policies.multipart_expiry)
+                await self.expire(self._sober_now() - self._policies.multipart_expiry)
             except DiskError as error:
                 event(log, logging.WARNING, "multipart uploads not expired", error=error)
             await self._clock.sleep(EXPIRY_PERIOD)
+
+    def _sober_now(self) -> float:
+        """The wall clock, but never ahead of what it showed at the start and the seconds that passed since: one that
+        jumps ahead while the node runs must not make every running upload look old."""
+        passed = self._clock.monotonic() - self._started
+        return min(self._clock.now(), self._started_at + passed)
 
     async def _keep_part(
         self, upload: Upload, number: int, staged: Staged, check: BodyCheck, reservation: Reservation
@@ -202,7 +209,10 @@ class Multipart:
         await staged.finish()
 
     async def _remove(self, id: str) -> None:
-        await self._drop(await self._catalogue.remove_upload(id))
+        """Before a completion or after it, never in between: alt may have the object already, which then must become
+        a row."""
+        async with self._order.hold(ObjectName("", id)):
+            await self._drop(await self._catalogue.remove_upload(id))
 
     async def _drop(self, parts: Sequence[Part]) -> None:
         """No row names these parts any more; a file that cannot be removed now is found at the next start."""

@@ -133,7 +133,7 @@ class Reader:
         try:
             entry = await asyncio.shield(flight.opened)
         except AltMissing:
-            await self._lookup.missing(flight.name, known)
+            await self._lookup.missing(flight.name, known, flight.asked)
         timings.add("alt-first-byte", max(0.0, flight.first_byte_at - begin))
         range = select(entry)
         if flight.sink is None or not self._choice.shared(entry, range):
@@ -156,10 +156,13 @@ class Reader:
         return ContentReading(entry, range, Tier.ALT, fill, content, timings)
 
     async def _whole(self, flight: Flight, entry: Entry) -> bytes:
-        """A small object, once it is verified; an error before its first byte is an answer, not a cut connection."""
+        """A small object, once it is verified; an error before its first byte is an answer, not a cut connection. All
+        readers share the same bytes."""
         await asyncio.shield(flight.verified)
         assert flight.sink is not None
-        return await flight.sink.read(0, entry.size)
+        if flight.content is None:
+            flight.content = await flight.sink.read(0, entry.size)
+        return flight.content
 
     def _count(self, flight: Flight, joined: bool) -> None:
         if joined:
@@ -173,16 +176,17 @@ class Reader:
         self, entry: Entry, range: ByteRange | None, timings: Timings, select: Select | None = None
     ) -> Reading:
         """Straight from alt. With ``select`` a content that changed behind our back is learned and served, once."""
+        asked = self._lookup.asking()
         try:
             with timings.phase("alt-first-byte"):
                 body = await self._alt.get(entry.name, range, etag=entry.alt_etag)
         except AltMissing:
-            await self._lookup.missing(entry.name, entry)
+            await self._lookup.missing(entry.name, entry, asked)
         except AltPrecondition:
             if select is None:
                 raise LostInAlt(f"alt has another content of {entry.name}") from None
-            asked = self._lookup.asking()
             entry = await self._lookup.learn(await self._alt.head(entry.name), asked)
             return await self._pass(entry, select(entry), timings)
         self._counters.passes += 1
-        return PassReading(entry, range, timings, body)
+        check = self._flights.fingerprint(entry) if range is None else None
+        return PassReading(entry, range, timings, body, check)

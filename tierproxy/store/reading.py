@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from tierproxy.errors import AltMissing, AltPrecondition, DiskError, LostInAlt, Unreadable
-from tierproxy.model import ByteRange, Entry, State, Tier
+from tierproxy.model import ByteRange, Entry, Tier
 from tierproxy.ports import AltBody, AltTier, OpenBlob
-from tierproxy.store.body import Timings
+from tierproxy.store.body import Fingerprint, Timings
 from tierproxy.store.flight import Flight
 
 CHUNK = 256 * 1024
@@ -120,23 +120,37 @@ class FlightReading(StreamReading):
 class PassReading(StreamReading):
     """Straight from alt; nothing is kept."""
 
-    def __init__(self, entry: Entry, range: ByteRange | None, timings: Timings, body: AltBody) -> None:
+    def __init__(
+        self, entry: Entry, range: ByteRange | None, timings: Timings, body: AltBody, check: Fingerprint | None
+    ) -> None:
         super().__init__(entry, range, timings)
         self._body = body
+        self._check = check
 
-    def chunks(self) -> AsyncIterator[bytes]:
-        return self._body.chunks()
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """A whole object is compared with what was stored; its last piece waits for that."""
+        if self._check is None:
+            async for chunk in self._body.chunks():
+                yield chunk
+            return
+        held, size = b"", 0
+        async for chunk in self._body.chunks():
+            self._check.update(chunk)
+            size += len(chunk)
+            if held:
+                yield held
+            held = chunk
+        await self._check.confirm(size)
+        if held:
+            yield held
 
     async def close(self) -> None:
         await self._body.close()
 
 
 async def rest(alt: AltTier, entry: Entry, start: int, stop: int) -> AsyncIterator[bytes]:
-    """Bytes ``start`` to ``stop`` of exactly this content from alt. Raises Unreadable when only the disk had it,
-    LostInAlt
-    when alt's object is gone or another."""
-    if entry.state is State.DIRTY:
-        raise Unreadable(f"the only copy of {entry.name} is damaged")
+    """Bytes ``start`` to ``stop`` of exactly this content from alt. Raises LostInAlt when alt's object is gone or
+    another."""
     try:
         body = await alt.get(entry.name, ByteRange(start, stop), etag=entry.alt_etag)
     except (AltPrecondition, AltMissing) as error:

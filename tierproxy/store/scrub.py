@@ -8,6 +8,8 @@ file before it commits its row:
 - A file is looked at twice, ``grace`` seconds apart; what gets its row in between was in flight.
 - It is then judged by the generation in its trailer, not by any clock. Every write of this process has a generation of
   at least ``first_generation``; such a file is never touched, however long its commit takes.
+- A generation after the last commit of an earlier process is an alarm: a write that a crash cut off looks like one that
+  was acknowledged before the catalogue was restored from a backup. Only an operator, or alt, can tell.
 - A fill carries the generation of the row it serves, which may be older. Should one hang between publish and commit for
   longer than ``grace``, its file goes: nothing is lost, alt has those bytes, and the next read fills again.
 - Parts of multipart uploads carry no generation: only those that were there before this process staged anything
@@ -33,6 +35,7 @@ GRACE = 900.0  #: seconds between the two looks at a file without a row
 SUSPECTS = 10_000  #: files without a row that one walk takes on; the rest waits for the next walk
 NAP = 0.05  #: seconds; shorter sleeps are saved up
 ALARM = "files do not belong to the catalogue"
+NEWER = "files newer than the catalogue"
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +62,7 @@ class ScrubCounters:
     orphans: int = 0  #: blob files without a row, removed
     quarantined: int = 0  #: damaged files without a row, moved away
     kept: int = 0  #: files without a row that may be wanted, left alone
+    newer: int = 0  #: of those, files the catalogue has never heard of
     parts: int = 0  #: part files without a row, removed
 
 
@@ -231,9 +235,21 @@ class Scrub:
             )
             return
         self._alarms.clear(ALARM, "disk")
+        before = self.counters.newer
         if suspects:
             await self._clock.sleep(self._grace)
             await self._judge_all(await self._without_row(suspects))
+        self._tell_of_newer(self.counters.newer - before)
+
+    def _tell_of_newer(self, found: int) -> None:
+        if not found:
+            self._alarms.clear(NEWER, "disk")
+            return
+        hint = (
+            "writes a crash cut off, or acknowledged ones if the catalogue was restored from a backup: stop the node "
+            "and run `tierproxy check --alt --repair`, which reads them back"
+        )
+        self._alarms.set(NEWER, "disk", files=found, hint=hint)
 
     async def _without_row(self, names: list[str]) -> list[str]:
         known = await self._catalogue.blobs_known(names)
@@ -250,7 +266,7 @@ class Scrub:
     async def _judge(self, blob: str) -> None:
         label, size = await self._label(blob)
         row = self._catalogue.find(label.name) if label is not None else None
-        verdict = fate(label, row, self._first_generation)
+        verdict = fate(label, row, self._catalogue, self._first_generation)
         if verdict is Fate.REMOVE:
             await self._disk.remove([blob])
             self.counters.orphans += 1
@@ -259,6 +275,7 @@ class Scrub:
             self.counters.quarantined += 1
         else:
             self.counters.kept += 1
+            self.counters.newer += label is not None and self._catalogue.unaccounted(label.generation)
         event(log, logging.INFO, "file without a row", blob=blob, name=label and label.name, verdict=verdict.value)
         await self._pace.spend(size, self._settings.bytes_per_second)
 

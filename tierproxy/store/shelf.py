@@ -16,6 +16,7 @@ from tierproxy.store.space import Space
 from tierproxy.store.tasks import Tasks
 
 log = logging.getLogger(__name__)
+ENDED_BY_A_CHANGE = ("only copy damaged", "lost in alt", "alt changed by somebody else")
 
 
 class Shelf:
@@ -42,6 +43,8 @@ class Shelf:
         """loop. After the commit of a change to ``name``: nothing may serve ``old`` from now on; its blob is
         removed."""
         self._hot.drop(name)
+        for alarm in ENDED_BY_A_CHANGE:
+            self._alarms.clear(alarm, str(name))
         for forget in self.on_change:
             forget(name)
         if old is not None and old.blob is not None:
@@ -74,11 +77,14 @@ class Shelf:
                 await self._disk.quarantine(entry.blob or "")
 
     async def _purge(self, entries: Sequence[Entry], by: str) -> int:
-        dropped = await asyncio.gather(*(self._drop(entry, by) for entry in entries))
-        gone = [entry for entry, done in zip(entries, dropped, strict=True) if done]
+        dropped = await asyncio.gather(*(self._drop(entry, by) for entry in entries), return_exceptions=True)
+        gone = [entry for entry, done in zip(entries, dropped, strict=True) if done is True]
         for entry in gone:
             self._hot.drop(entry.name)
         await self._unlink([(entry.blob or "", entry.blob_bytes) for entry in gone])
+        for failure in dropped:
+            if isinstance(failure, BaseException):
+                raise failure
         return sum(entry.blob_bytes for entry in gone)
 
     async def _drop(self, entry: Entry, by: str) -> bool:

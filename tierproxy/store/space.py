@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -58,6 +59,8 @@ class Space:
     def __init__(self, settings: DiskSection, used: int, free: Callable[[], FreeSpace]) -> None:
         self._settings = settings
         self._free = free
+        self._measured: FreeSpace | None = None
+        self._used_then = used
         self.used = used
         self.reserved = 0
         self.on_pressure: Callable[[int], None] = lambda _wanted: None
@@ -84,7 +87,12 @@ class Space:
         return int(self._settings.max_bytes * self._settings.low_water)
 
     def free(self) -> FreeSpace:
-        return self._free()
+        """What the file system said last, corrected by what was committed and released since: it is asked about once a
+        second, in which a fast writer can fill a small disk, and a purge can empty one without seeing its success."""
+        found = self._free()
+        if found is not self._measured:
+            self._measured, self._used_then = found, self.used
+        return replace(found, free_bytes=max(0, found.free_bytes - (self.used - self._used_then)))
 
     async def reserve_write(self, size: int) -> Reservation:
         """For a write: up to the hard limit. What can be purged is purged first. Raises OutOfSpace."""
@@ -115,7 +123,7 @@ class Space:
         return Reservation(self, claim)
 
     def _check_free(self, claim: int) -> None:
-        free = self._free()
+        free = self.free()
         keep = self._settings.min_free
         inodes = keep.of(free.total_inodes) if keep.percent is not None else 0
         if free.free_bytes - self.reserved - claim < keep.of(free.total_bytes) or (

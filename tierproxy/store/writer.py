@@ -10,7 +10,7 @@ import asyncio
 import logging
 from dataclasses import replace
 
-from tierproxy.errors import AltError, DiskError, OutOfSpace, TierproxyError
+from tierproxy.errors import AltError, DiskError, TierproxyError
 from tierproxy.logs import event
 from tierproxy.model import Ack, BlobLabel, Entry, Headers, ObjectName, OnAltDown, SealedBlob, State
 from tierproxy.ports import Catalogue, Clock, DiskTier, Staged
@@ -59,7 +59,7 @@ class Writer:
             return await self._around.write(call, timings)
         try:
             reservation = await self._space.reserve_write(call.size)
-        except OutOfSpace:
+        except DiskError:  # no room, or a disk that cannot even say so
             if policy.ack is Ack.DISK:
                 raise
             return await self._around.write(call, timings)
@@ -101,7 +101,7 @@ class Writer:
                     if policy.ack is Ack.DISK:
                         return await self._disk_only(content, staged, reservation, timings)
                     current = await self._changes.admitted(content.name, content.precondition)
-                    if policy.on_alt_down is OnAltDown.QUEUE and self._health.down:
+                    if policy.on_alt_down is OnAltDown.QUEUE and self._health.down(content.name.bucket):
                         return await self._to_disk(content, staged, reservation, timings)
                     if self._changes.queued(content.name) is None:
                         return await self._to_both(content, current, staged, reservation, policy, timings)

@@ -209,17 +209,32 @@ class FaultyAlt:
 
         return await self._run("put", name, put, prepare=snapshot)
 
-    async def put_stream(self, name: ObjectName, chunks: AsyncIterator[bytes], headers: Headers) -> str:
-        return await self._run("put_stream", name, lambda: self.alt.put_stream(name, chunks, headers))
+    async def put_stream(
+        self, name: ObjectName, chunks: AsyncIterator[bytes], headers: Headers, *, create: bool = False,
+        match: str | None = None,
+    ) -> str:  # fmt: skip
+        def put() -> Awaitable[str]:
+            return self.alt.put_stream(name, chunks, headers, create=create, match=match)
+
+        return await self._run("put_stream", name, put)
 
     async def delete(self, name: ObjectName) -> None:
         await self._run("delete", name, lambda: self.alt.delete(name))
 
     async def copy(
         self, source: ObjectName, target: ObjectName, headers: Headers | None, *, etag: str | None = None,
-        match: str | None = None,
+        match: str | None = None, create: bool = False, target_match: str | None = None,
     ) -> str:  # fmt: skip
-        return await self._run("copy", target, lambda: self.alt.copy(source, target, headers, etag=etag, match=match))
+        def copy() -> Awaitable[str]:
+            return self.alt.copy(
+                source, target, headers, etag=etag, match=match, create=create, target_match=target_match
+            )
+
+        return await self._run("copy", target, copy)
+
+    async def etag_is_md5(self, name: ObjectName) -> bool:
+        self.check_up()
+        return await self.alt.etag_is_md5(name)
 
     async def page(self, request: ListRequest) -> ListPage:
         return await self._run("page", request.bucket, lambda: self.alt.page(request))

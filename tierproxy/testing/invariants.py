@@ -80,8 +80,18 @@ async def _bad_files(catalogue: Catalogue, disk: DiskTier, *, crashed: bool) -> 
     wrong += [f"part {file} has no row" for file in sorted(part_files - parts)]
     async for names in disk.scan():
         known = await catalogue.blobs_known(names)
-        wrong += [f"blob {name} has no row" for name in names if name not in known]
+        strange = [name for name in names if name not in known]
+        wrong += [f"blob {name} has no row" for name in strange if not await _kept(catalogue, disk, name)]
     return wrong
+
+
+async def _kept(catalogue: Catalogue, disk: DiskTier, blob: str) -> bool:
+    """A write that an earlier crash cut off: nobody but an operator may remove it."""
+    try:
+        label, _ = await disk.verify(blob)
+    except DiskError:
+        return False
+    return catalogue.unaccounted(label.generation)
 
 
 def _bad_sums(catalogue: Catalogue, space: Accounting) -> list[str]:

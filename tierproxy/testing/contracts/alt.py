@@ -16,7 +16,7 @@ from contextlib import aclosing
 
 import pytest
 
-from tierproxy.errors import AltCorrupt, AltMissing, AltPrecondition, RangeUnsatisfiable
+from tierproxy.errors import AltCorrupt, AltMissing, AltPrecondition, AltUnavailable, RangeUnsatisfiable
 from tierproxy.model import ByteRange, ListRequest
 from tierproxy.testing.contracts.alt_listing import LISTINGS
 from tierproxy.testing.contracts.alt_rig import AWKWARD, BODY, PLAIN, RICH, Promise, Rig, md5
@@ -128,14 +128,16 @@ async def of_many_creators_one_wins(rig: Rig) -> None:
     assert await rig.read("k") == b"%d" % won.index(True)
 
 
-async def wrong_bytes_are_noticed(rig: Rig) -> None:
+async def wrong_bytes_are_noticed_when_they_are_there(rig: Rig) -> None:
     with pytest.raises(AltCorrupt):
         await rig.alt.put(rig.name("k"), BytesSource(b"these"), PLAIN, md5=md5(b"those"))
+    found = await rig.alt.head(rig.name("k"))
+    assert (found.etag, found.client_etag) == (md5(b"these"), None)
 
 
 async def a_large_object_goes_in_parts(rig: Rig) -> None:
     body = BODY * (rig.threshold // len(BODY) + 2)
-    etag = await rig.alt.put(rig.name("k"), BytesSource(body, in_memory=False), RICH, md5=md5(body), etag=md5(body))
+    etag = await rig.alt.put(rig.name("k"), BytesSource(body, in_memory=False), RICH, md5=md5(body))
     meta = await rig.alt.head(rig.name("k"))
     assert "-" in etag
     assert (meta.etag, meta.client_etag, meta.size, meta.headers) == (etag, md5(body), len(body), RICH)
@@ -176,6 +178,19 @@ async def a_stream_that_breaks_leaves_the_old_object(rig: Rig) -> None:
     assert await rig.read("k") == b"first"
 
 
+async def a_stream_is_not_stored_over_another_object(rig: Rig) -> None:
+    for count in (1, rig.threshold // len(BODY) + 2):
+        etag = await rig.put("k", b"first")
+        for condition in ({"create": True}, {"match": md5(b"other")}):
+            with pytest.raises(AltPrecondition):
+                await rig.alt.put_stream(rig.name("k"), _stream(count), PLAIN, **condition)
+        assert await rig.read("k") == b"first"
+        await rig.alt.put_stream(rig.name("k"), _stream(count), PLAIN, match=etag)
+        await rig.alt.put_stream(rig.name(f"new{count}"), _stream(count), PLAIN, create=True)
+        for key in ("k", f"new{count}"):
+            assert (await rig.alt.head(rig.name(key))).size == count * len(BODY)
+
+
 async def a_delete_can_be_said_twice(rig: Rig) -> None:
     await rig.put("k")
     await rig.alt.delete(rig.name("k"))
@@ -212,12 +227,35 @@ async def a_copy_onto_itself_replaces_headers(rig: Rig) -> None:
 
 async def a_copy_demands_the_right_source(rig: Rig) -> None:
     await rig.put("k")
-    with pytest.raises(AltPrecondition):
+    with pytest.raises(AltUnavailable):
         await rig.alt.copy(rig.name("k"), rig.name("to"), None, match=md5(b"other"))
     with pytest.raises(AltMissing):
         await rig.alt.copy(rig.name("none"), rig.name("to"), None)
     with pytest.raises(AltMissing):
         await rig.alt.head(rig.name("to"))
+
+
+async def a_copy_is_not_made_over_another_object(rig: Rig) -> None:
+    etag = await rig.put("k")
+    held = await rig.put("held", b"first")
+    for key, condition in (
+        ("held", {"create": True}),
+        ("held", {"target_match": etag}),
+        ("none", {"target_match": etag}),
+    ):
+        with pytest.raises(AltPrecondition):
+            await rig.alt.copy(rig.name("k"), rig.name(key), None, match=etag, **condition)
+    assert await rig.read("held") == b"first"
+    with pytest.raises(AltMissing):
+        await rig.alt.head(rig.name("none"))
+    await rig.alt.copy(rig.name("k"), rig.name("new"), None, match=etag, create=True)
+    await rig.alt.copy(rig.name("k"), rig.name("held"), None, match=etag, target_match=held)
+    assert [await rig.read(key) for key in ("new", "held")] == [BODY, BODY]
+
+
+async def an_etag_is_an_md5_unless_alt_says_otherwise(rig: Rig) -> None:
+    await rig.put("k")
+    assert await rig.alt.etag_is_md5(rig.name("k"))
 
 
 async def awkward_keys_are_themselves(rig: Rig) -> None:
@@ -297,17 +335,20 @@ PROMISES: tuple[Promise, ...] = (
     create_does_not_overwrite,
     match_overwrites_only_that_etag,
     of_many_creators_one_wins,
-    wrong_bytes_are_noticed,
+    wrong_bytes_are_noticed_when_they_are_there,
     a_large_object_goes_in_parts,
     a_large_object_is_not_created_over_another,
     a_stream_is_stored_at_its_end,
     a_stream_that_breaks_leaves_nothing,
+    a_stream_is_not_stored_over_another_object,
     a_stream_that_breaks_leaves_the_old_object,
     a_delete_can_be_said_twice,
     a_copy_keeps_or_replaces_headers,
     a_copy_has_its_own_client_etag,
     a_copy_onto_itself_replaces_headers,
     a_copy_demands_the_right_source,
+    a_copy_is_not_made_over_another_object,
+    an_etag_is_an_md5_unless_alt_says_otherwise,
     awkward_keys_are_themselves,
     a_key_never_reaches_another_object,
     *LISTINGS,

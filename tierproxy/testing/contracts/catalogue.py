@@ -27,6 +27,7 @@ from tierproxy.model import (
 from tierproxy.ports import Catalogue
 from tierproxy.testing.contracts.catalogue_entries import BlobsContract, EntriesContract, JournalContract
 from tierproxy.testing.contracts.catalogue_rows import (
+    BUCKETS,
     MAIL,
     OTHER,
     Opening,
@@ -102,25 +103,24 @@ class BucketsContract(Opening):
     """Buckets, totals, multipart uploads, offline tools, generations."""
 
     async def test_buckets_are_added_completed_and_removed(self) -> None:
-        row = BucketRow("mail", 5.0, created=True, complete=False)
+        row = BucketRow("fresh", 5.0, created=True, complete=False)
         async with self.catalogue() as catalogue:
-            assert catalogue.bucket("mail") is None
+            assert catalogue.bucket("fresh") is None
             await catalogue.add_bucket(row)
             with pytest.raises(BucketExists):
                 await catalogue.add_bucket(row)
-            await catalogue.complete_bucket("mail", True)
-            assert catalogue.bucket("mail") == replace(row, complete=True)
+            await catalogue.complete_bucket("fresh", True)
+            assert catalogue.bucket("fresh") == replace(row, complete=True)
             await catalogue.add_bucket(replace(row, name="a"))
-            assert [one.name for one in catalogue.buckets()] == ["a", "mail"]
-            await catalogue.remove_bucket("mail")
-            assert [one.name for one in catalogue.buckets()] == ["a"]
-            for gone in (catalogue.remove_bucket("mail"), catalogue.complete_bucket("mail", True)):
+            assert [one.name for one in catalogue.buckets()] == sorted(["a", "fresh", *BUCKETS])
+            await catalogue.remove_bucket("fresh")
+            assert [one.name for one in catalogue.buckets()] == sorted(["a", *BUCKETS])
+            for gone in (catalogue.remove_bucket("fresh"), catalogue.complete_bucket("fresh", True)):
                 with pytest.raises(NoSuchBucket):
                     await gone
 
     async def test_a_bucket_with_a_row_a_tombstone_or_an_upload_stays(self) -> None:
         async with self.catalogue() as catalogue:
-            await catalogue.add_bucket(BucketRow("mail", 5.0, created=True, complete=True))
             await catalogue.tombstone(MAIL, 1, removal())
             with pytest.raises(BucketNotEmpty):
                 await catalogue.remove_bucket("mail")
@@ -130,6 +130,18 @@ class BucketsContract(Opening):
                 await catalogue.remove_bucket("mail")
             await catalogue.remove_upload("upload-1")
             await catalogue.remove_bucket("mail")
+
+    async def test_nothing_is_written_into_a_bucket_that_was_deleted(self) -> None:
+        async with self.catalogue() as catalogue:
+            await catalogue.remove_bucket("mail")
+            for late in (
+                catalogue.publish(dirty(), job=put()),
+                catalogue.tombstone(MAIL, 1, removal()),
+                catalogue.add_upload(upload()),
+            ):
+                with pytest.raises(NoSuchBucket):
+                    await late
+            assert (catalogue.find(MAIL), catalogue.uploads("mail"), catalogue.jobs()) == (None, [], [])
 
     async def test_totals_count_each_bucket_and_all(self) -> None:
         away = ObjectName("other", "x")

@@ -11,6 +11,7 @@ from typing import Any
 from tierproxy.catalogue import SqliteCatalogue
 from tierproxy.model import (
     Ack,
+    BucketRow,
     Entry,
     Headers,
     Job,
@@ -23,6 +24,7 @@ from tierproxy.model import (
 from tierproxy.offload import ThreadPool
 from tierproxy.ports import Catalogue
 
+BUCKETS = ("mail", "mailbox", "other")  #: what is published goes into one of these
 MAIL = ObjectName("mail", "user/INBOX/u.1")
 OTHER = ObjectName("mail", "user/INBOX/u.2")
 HEADERS = Headers(
@@ -69,11 +71,14 @@ def part(number: int, size: int = 5, file: str = "") -> Part:
 
 @asynccontextmanager
 async def sqlite_catalogue(data: Path, **options: Any) -> AsyncIterator[SqliteCatalogue]:
-    """The real one on a data directory, closed at the end."""
+    """The real one on a data directory, with ``BUCKETS``; closed at the end."""
     threads = ThreadPool("catalogue", 2)
     try:
         catalogue = SqliteCatalogue(data, threads, **options)
         try:
+            for bucket in BUCKETS:
+                if catalogue.bucket(bucket) is None:
+                    await catalogue.add_bucket(BucketRow(bucket, 0.0, created=True, complete=False))
             yield catalogue
         finally:
             await catalogue.close()
@@ -85,7 +90,7 @@ class Opening:
     """How the suites below get a catalogue."""
 
     def opened(self) -> AbstractAsyncContextManager[Catalogue]:
-        """An empty catalogue; closed at the end."""
+        """A catalogue with ``BUCKETS`` and nothing in them; closed at the end."""
         raise NotImplementedError
 
     @asynccontextmanager

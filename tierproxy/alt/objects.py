@@ -1,0 +1,41 @@
+"""What alt's answers say of an object, in obstore's shape and in boto3's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tierproxy.alt.metadata import SYSTEM, Facts, from_alt
+from tierproxy.alt.odd import system_of, unquoted
+from tierproxy.model import AltObject, ByteRange, ObjectName
+
+
+def meta_of(name: ObjectName, result: Any) -> AltObject:
+    """What an obstore GetResult says of the object."""
+    known = set(SYSTEM.values())
+    attributes = {key: str(value) for key, value in result.attributes.items()}
+    system = {key: value for key, value in attributes.items() if key in known}
+    user = {key: value for key, value in attributes.items() if key not in known and key != "Storage-Class"}
+    meta = result.meta
+    return _object(
+        name, meta["size"], unquoted(meta["e_tag"]), meta["last_modified"].timestamp(), from_alt(system, user)
+    )
+
+
+def boto_meta_of(name: ObjectName, answer: dict[str, Any]) -> AltObject:
+    """What boto3's answer to GetObject or HeadObject says of it."""
+    size = int(answer["ContentRange"].rpartition("/")[2]) if "ContentRange" in answer else answer["ContentLength"]
+    facts = from_alt(system_of(answer), answer.get("Metadata", {}))
+    return _object(name, size, unquoted(answer.get("ETag")), answer["LastModified"].timestamp(), facts)
+
+
+def _object(name: ObjectName, size: int, etag: str, modified_at: float, facts: Facts) -> AltObject:
+    client_etag = facts.client_etag if facts.client_etag != etag else None
+    return AltObject(name, size, etag, modified_at, facts.headers, client_etag, facts.parts)
+
+
+def boto_range_of(answer: dict[str, Any]) -> ByteRange:
+    """The bytes that boto3's answer to GetObject holds."""
+    if "ContentRange" not in answer:
+        return ByteRange(0, answer["ContentLength"])
+    first, _, last = answer["ContentRange"].removeprefix("bytes ").partition("/")[0].partition("-")
+    return ByteRange(int(first), int(last) + 1)
