@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tierproxy.alt.bucket import Level, check_buckets
+from tierproxy.alt.bucket import Finding, Level, check_buckets
 from tierproxy.alt.limit import Counted, Limited
-from tierproxy.alt.mapping import BucketMap
+from tierproxy.alt.mapping import BucketMap, Place
 from tierproxy.alt.s3 import S3Alt
 from tierproxy.catalogue import SqliteCatalogue, catalogue_file
 from tierproxy.clock import SystemClock
@@ -59,6 +59,7 @@ from tierproxy.store.upload import UploadQueue
 from tierproxy.store.writer import Writer
 
 log = logging.getLogger(__name__)
+ALT_CHECK_PERIOD = 60.0
 
 
 @dataclass
@@ -193,7 +194,7 @@ def refuse_lost_catalogue(root: Path) -> None:
     if not catalogue_file(root).exists() and any((root / "blobs").glob("*/*/*")):
         raise ConfigError(
             f"{root} holds blobs and no catalogue",
-            hint="run `tierproxy catalogue rebuild`, or restore the catalogue from a backup",
+            hint="run `tierproxy catalogue rebuild`",
         )
 
 
@@ -232,21 +233,36 @@ class OwnThreads(Counted):
 
 
 def alt_check(config: Config, parts: Parts) -> Callable[[], Awaitable[None]]:
-    """Look at alt's buckets once, beside the first requests: what would lose or freeze mail becomes an alarm."""
+    """Look at alt's buckets beside the first requests: what would lose or freeze mail becomes an alarm. A bucket that
+    cannot be used (alt is down, perhaps) is looked at again every minute, until it can."""
 
     async def check() -> None:
-        threads = ThreadPool("alt-check", 1)
-        try:
-            places = BucketMap(config.bucket, config.dynamic_buckets).places()
-            for finding in await threads.run(check_buckets, config.alt, places):
-                if finding.level is Level.INFO:
-                    event(log, logging.INFO, "alt bucket", bucket=finding.bucket, about=finding.text)
+        places = BucketMap(config.bucket, config.dynamic_buckets).places()
+        raised: set[tuple[str, str]] = set()
+        while True:
+            findings = await _look(config, places)
+            now = {(f"alt bucket {found.level}", found.bucket) for found in findings if found.level is not Level.INFO}
+            for alarm, bucket in raised - now:
+                parts.alarms.clear(alarm, bucket)
+            for found in findings:
+                if found.level is Level.INFO:
+                    event(log, logging.INFO, "alt bucket", bucket=found.bucket, about=found.text)
                 else:
-                    parts.alarms.set(f"alt bucket {finding.level}", finding.bucket, about=finding.text)
-        finally:
-            await threads.close()
+                    parts.alarms.set(f"alt bucket {found.level}", found.bucket, about=found.text)
+            raised = now
+            if all(found.level is not Level.ERROR for found in findings):
+                return
+            await parts.clock.sleep(ALT_CHECK_PERIOD)
 
     return check
+
+
+async def _look(config: Config, places: Sequence[Place]) -> list[Finding]:
+    threads = ThreadPool("alt-check", 1)
+    try:
+        return await threads.run(check_buckets, config.alt, places)
+    finally:
+        await threads.close()
 
 
 def authenticator(config: Config, clock: Clock) -> Authenticator:

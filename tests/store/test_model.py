@@ -108,6 +108,9 @@ def test_whatever_happens_the_node_keeps_its_word(life: list[Op], on_alt_down: O
 
 
 LIVES: dict[str, tuple[list[Op], OnAltDown]] = {
+    "alt sends other bytes of an object that alt was sent in parts": (
+        [Op("disk_fails", number=28), Op("put", "a", 9_000_000, Ack.ALT), Op("get_corrupt", "a")], OnAltDown.QUEUE,
+    ),
     "alt sends other bytes of an object whose ETag is not an MD5": (
         [Op("multipart", "a", 10), Op("purge"), Op("get_corrupt", "a")], OnAltDown.QUEUE,
     ),

@@ -20,7 +20,7 @@ class LatePages(MemoryAlt):
 
     def __init__(self) -> None:
         super().__init__()
-        self.gate = Gate()
+        self.gate = Gate(opened=True)
 
     async def page(self, request: ListRequest) -> ListPage:
         found = await super().page(request)
@@ -47,6 +47,7 @@ async def test_a_listing_does_not_miss_what_is_uploaded_while_alt_answers(tmp_pa
         uploading = alt.gate("put")
         await r.put("acknowledged", b"a mail", ack=Ack.DISK)
         await uploading.reached()
+        late.gate = Gate()
         listing = asyncio.create_task(listed(r))
         await late.gate.reached()
         uploading.open()
@@ -61,6 +62,7 @@ async def test_a_listing_does_not_show_what_was_deleted_before_it_was_asked_for(
     async with rig(tmp_path, alt=alt, queue=PATIENT) as r:
         alt.fail("delete")
         await r.delete("deleted")
+        late.gate = Gate()
         listing = asyncio.create_task(listed(r))
         await late.gate.reached()
         await r.parts.catalogue.hurry(None, r.parts.clock.now())

@@ -52,6 +52,8 @@ class Trial(World):
 
     async def step(self, op: Op) -> None:
         await getattr(self, f"do_{op.kind}")(op)
+        if self.landings and not self.alt_down:  # a queued try may be the late one: not beside the next change
+            await self.do_upload(Op("upload"))
         await self.land()
 
     async def land(self) -> None:
@@ -209,6 +211,7 @@ class Trial(World):
 
     async def do_get_corrupt(self, op: Op) -> None:
         """Alt sends other bytes than it was given."""
+        await self.idle()  # a fill that is under way has the right ones
         content = self.memory.content(name(op.key))
         row = self.rig.row(op.key)
         if not content or row is None or row.blob is not None or row.state is not State.CLEAN:

@@ -45,9 +45,9 @@ async def _interruptible(work: Coroutine[Any, Any, T]) -> T:
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
     def interrupted() -> None:
-        err().print("interrupted, stopping; Ctrl-C again stops at once")
         loop.remove_signal_handler(signal.SIGINT)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+        err().print("interrupted, stopping; Ctrl-C again stops at once")  # and it does, before anybody can read this
         if task is not None:
             task.cancel()
 

@@ -69,14 +69,14 @@ class Fingerprint(Md5Check):
             raise AltCorrupt(f"alt sent other bytes for {entry.name} than its ETag {entry.etag} says")
 
     async def confirm(self, size: int) -> None:
-        """``compare``, but an ETag that is no MD5 after all, as ``doubt`` (``AltTier.etag_is_md5``) finds out, is no
-        evidence against the bytes. Raises AltCorrupt, and what ``doubt`` raises."""
+        """``compare``, but an ETag of alt's own that is no MD5 after all, as ``doubt`` (``AltTier.etag_is_md5``) finds
+        out, is no evidence against the bytes. Raises AltCorrupt, and what ``doubt`` raises."""
+        entry = self._entry
         try:
             self.compare(size)
         except AltCorrupt:
-            if self._doubt is None or not self._md5_known or size != self._entry.size:
-                raise
-            if await self._doubt(self._entry.name):
+            alts_own = self._md5_known and entry.etag == entry.alt_etag  # any other was computed here
+            if self._doubt is None or not alts_own or size != entry.size or await self._doubt(entry.name):
                 raise
 
 

@@ -45,7 +45,8 @@ class Recovery:
     async def run(self) -> None:
         """Settle SUSPECT rows, and find out whether buckets are complete; again while alt does not answer."""
         while True:
-            await self._buckets.complete_where_known()
+            if not self._buckets.checked:
+                await self._buckets.complete_where_known()
             if await self._settle_all() and self._buckets.checked:
                 return
             await self._clock.sleep(RETRY)
