@@ -18,7 +18,7 @@ from tierproxy.errors import (
 )
 from tierproxy.model import ByteRange, Entry, ObjectName, State, Tier
 from tierproxy.ports import AltTier, Catalogue, Clock, DiskTier, Hot
-from tierproxy.store.body import Timings
+from tierproxy.store.body import Fingerprint, Timings
 from tierproxy.store.calls import Reading, Select, whole
 from tierproxy.store.counters import Counters
 from tierproxy.store.fill import FillChoice
@@ -101,7 +101,7 @@ class Reader:
             return await self._pass(entry, range, timings)
         self._counters.disk_hits += 1
         if blob.content is None:
-            return BlobReading(entry, range, timings, blob, self._alt, self._shelf.damaged)
+            return BlobReading(entry, range, timings, blob, self._alt, self._shelf.damaged, self._check(entry, range))
         content = blob.content
         await blob.close()
         self._warm(entry, content)
@@ -142,7 +142,7 @@ class Reader:
             return reading
         if not self._choice.coalesced(entry.size):
             self._count(flight, joined)
-            return FlightReading(entry, range, timings, flight, self._alt)
+            return FlightReading(entry, range, timings, flight, self._alt, self._check(entry, range))
         try:
             with timings.phase("alt-body"):
                 content = await self._whole(flight, entry)
@@ -188,5 +188,8 @@ class Reader:
             entry = await self._lookup.learn(await self._alt.head(entry.name), asked)
             return await self._pass(entry, select(entry), timings)
         self._counters.passes += 1
-        check = self._flights.fingerprint(entry) if range is None else None
-        return PassReading(entry, range, timings, body, check)
+        return PassReading(entry, range, timings, body, self._check(entry, range))
+
+    def _check(self, entry: Entry, range: ByteRange | None) -> Fingerprint | None:
+        """For bytes of alt that nobody else compares: only a whole object can be."""
+        return self._flights.fingerprint(entry) if range is None else None

@@ -60,12 +60,13 @@ class BlobReading(StreamReading):
 
     def __init__(
         self, entry: Entry, range: ByteRange | None, timings: Timings, blob: OpenBlob, alt: AltTier,
-        damaged: Callable[[Entry, DiskError], Awaitable[bool]],
+        damaged: Callable[[Entry, DiskError], Awaitable[bool]], check: Fingerprint | None,
     ) -> None:  # fmt: skip
         super().__init__(entry, range, timings)
         self._blob = blob
         self._alt = alt
         self._damaged = damaged
+        self._check = check
 
     async def chunks(self) -> AsyncIterator[bytes]:
         position = self._start
@@ -75,7 +76,7 @@ class BlobReading(StreamReading):
             except DiskError as error:
                 if not await self._damaged(self.entry, error):
                     raise Unreadable(f"the only copy of {self.entry.name} is damaged") from error
-                async for chunk in rest(self._alt, self.entry, position, self._stop):
+                async for chunk in rest(self._alt, self.entry, position, self._stop, self._check):
                     yield chunk
                 return
             position += len(data)
@@ -88,10 +89,14 @@ class BlobReading(StreamReading):
 class FlightReading(StreamReading):
     """Reads behind the front of a flight. A disk that fails under the flight makes the reader go on from alt."""
 
-    def __init__(self, entry: Entry, range: ByteRange | None, timings: Timings, flight: Flight, alt: AltTier) -> None:
+    def __init__(
+        self, entry: Entry, range: ByteRange | None, timings: Timings, flight: Flight, alt: AltTier,
+        check: Fingerprint | None,
+    ) -> None:  # fmt: skip
         super().__init__(entry, range, timings)
         self._flight = flight
         self._alt = alt
+        self._check = check
         self._left = False
         self.fill = "fill" if flight.fills else "pass"
 
@@ -105,7 +110,7 @@ class FlightReading(StreamReading):
                 assert self._flight.sink is not None
                 data = await self._flight.sink.read(position, end - position)
             except DiskError:
-                async for chunk in rest(self._alt, self.entry, position, self._stop):
+                async for chunk in rest(self._alt, self.entry, position, self._stop, self._check):
                     yield chunk
                 return
             position += len(data)
@@ -129,34 +134,40 @@ class PassReading(StreamReading):
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """A whole object is compared with what was stored; its last piece waits for that."""
-        if self._check is None:
-            async for chunk in self._body.chunks():
-                yield chunk
-            return
-        held, size = b"", 0
-        async for chunk in self._body.chunks():
-            self._check.update(chunk)
-            size += len(chunk)
-            if held:
-                yield held
-            held = chunk
-        await self._check.confirm(size)
-        if held:
-            yield held
+        async for chunk in self._body.chunks() if self._check is None else compared(self._body, self._check):
+            yield chunk
 
     async def close(self) -> None:
         await self._body.close()
 
 
-async def rest(alt: AltTier, entry: Entry, start: int, stop: int) -> AsyncIterator[bytes]:
-    """Bytes ``start`` to ``stop`` of exactly this content from alt. Raises LostInAlt when alt's object is gone or
-    another."""
+async def compared(body: AltBody, check: Fingerprint, skip: int = 0) -> AsyncIterator[bytes]:
+    """A whole object without its first ``skip`` bytes; the last piece waits until all of it has been compared. Raises
+    AltCorrupt."""
+    held, size = b"", 0
+    async for chunk in body.chunks():
+        check.update(chunk)
+        fresh = chunk[max(0, skip - size) :]
+        size += len(chunk)
+        if fresh:
+            if held:
+                yield held
+            held = fresh
+    await check.confirm(size)
+    if held:
+        yield held
+
+
+async def rest(alt: AltTier, entry: Entry, start: int, stop: int, check: Fingerprint | None) -> AsyncIterator[bytes]:
+    """Bytes ``start`` to ``stop`` of exactly this content from alt. With ``check`` they are the rest of a whole object:
+    all of it is fetched and compared, because a range says nothing about itself. Raises LostInAlt when alt's object is
+    gone or another, AltCorrupt."""
     try:
-        body = await alt.get(entry.name, ByteRange(start, stop), etag=entry.alt_etag)
+        body = await alt.get(entry.name, None if check else ByteRange(start, stop), etag=entry.alt_etag)
     except (AltPrecondition, AltMissing) as error:
         raise LostInAlt(f"alt does not have this content of {entry.name} any more") from error
     try:
-        async for chunk in body.chunks():
+        async for chunk in body.chunks() if check is None else compared(body, check, start):
             yield chunk
     finally:
         await body.close()
