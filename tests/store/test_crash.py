@@ -187,6 +187,7 @@ async def scrubbed(r: Rig) -> None:
     await scrub.prepare()
     await scrub.walk()
     assert scrub.counters.corrupt == scrub.counters.missing == 0, f"rows whose blobs are bad: {scrub.counters}"
+    assert not scrub.counters.newer, "a crash was taken for a catalogue restored from a backup"
 
 
 class Shelfless:
