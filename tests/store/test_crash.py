@@ -9,7 +9,7 @@ without files.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from tierproxy.ports import Catalogue
 from tierproxy.store.body import Md5Check
 from tierproxy.store.scrub import Scrub
 from tierproxy.testing.crash import CrashFiles, SimulatedCrash
+from tierproxy.testing.faults import FaultyAlt
 from tierproxy.testing.faulty_catalogue import FaultyCatalogue
 from tierproxy.testing.rig import Rig, abandon, name, pieces, rig, stopped_node
 from tierproxy.wiring import Doors
@@ -218,3 +219,48 @@ async def test_nothing_acknowledged_is_lost_wherever_the_machine_stops(
         crashed = await tell(STORIES[story], tmp_path / str(crash_at), crash_at=crash_at, where=where, cut=cut)
     touches_files = story not in {"a new mail, ack alt"}
     assert crash_at > 1 or not touches_files or where == "file", "the machine never stopped"
+
+
+@pytest.mark.parametrize("cut", [None, 1], ids=["kill -9", "power cut"])
+async def test_a_crash_in_the_middle_of_the_recovery_from_a_crash_loses_nothing(
+    tmp_path: Path, cut: int | None
+) -> None:
+    crash_at, crashed = 0, True
+    while crashed:
+        crash_at += 1
+        assert crash_at < 100, "the node never got through its start"
+        crashed = await recover(tmp_path / str(crash_at), crash_at, cut)
+    assert crash_at > 3, "the machine hardly stopped"
+
+
+async def recover(root: Path, crash_at: int, cut: int | None) -> bool:
+    """Start on the leftovers of a crash, on a machine that stops at its ``crash_at``-th file call; then judge."""
+    alt = FaultyAlt(MemoryAlt())
+    async with rig(root, alt=alt) as r:
+        await r.put("clean", OLD)
+        await r.put("gone", OLD)
+        alt.down()
+        await r.put("dirty", NEW, ack=Ack.DISK)
+        await r.delete("gone")
+    for number in range(3):
+        (root / "staging" / f"{number:032x}").write_bytes(b"half a mail")
+        (root / "parts" / f"{number:032x}").write_bytes(b"a part nobody knows")
+    files = CrashFiles(crash_at)
+    node = stopped_node(root, alt, SystemClock(), files)
+    with suppress(SimulatedCrash):
+        await node.start()
+        await node.parts.queue.stop(1)
+    with suppress(BaseException):  # a node that did not get as far as its parts has closed what it had opened
+        await abandon(node)
+    crashed = files.crashed
+    if cut is not None:
+        files.power_cut(root, cut)
+    alt.heal()
+    async with rig(root, alt=alt) as r:
+        await r.parts.catalogue.hurry(None, r.parts.clock.now())  # not after the backoff
+        await r.drained()
+        assert (await content(r, "clean"), await content(r, "dirty"), await content(r, "gone")) == (OLD, NEW, None)
+        await r.purge()
+        r.parts.hot.clear()
+        assert await content(r, "dirty") == NEW
+    return crashed
