@@ -21,7 +21,7 @@ from tierproxy.disk.fsio import Files
 from tierproxy.disk.lock import DataLock
 from tierproxy.disk.mark import CommitMark
 from tierproxy.errors import ConfigError
-from tierproxy.hot.memory import MemoryTier, NoMemory
+from tierproxy.hot.memory import memory_tier
 from tierproxy.logs import event
 from tierproxy.node import Node, Parts, Server
 from tierproxy.offload import ThreadPool
@@ -182,7 +182,7 @@ async def open_local(config: Config, alt: AltTier, clock: Clock, files: Files | 
         for close in reversed(closers):
             await close()
         raise
-    hot: Hot = MemoryTier(config.memory.max_bytes, config.memory.max_object) if config.memory.max_bytes else NoMemory()
+    hot = memory_tier(config.memory)
     return Doors(
         config=config, clock=clock, catalogue=catalogue, disk=disk, alt=alt, hot=hot, mark=mark, closers=closers
     )
