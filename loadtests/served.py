@@ -24,6 +24,7 @@ from tierproxy.config.describe import annotated
 from tierproxy.config.sections import AltSection, BucketSection, Config, DiskSection, KeySection, NodeSection
 from tierproxy.config.values import Share, Size
 from tierproxy.embedded import EmbeddedS3
+from tierproxy.purges import OPERATOR, Drop
 from tierproxy.wiring import build
 
 BUCKET = "mail"
@@ -215,7 +216,7 @@ async def _purge(config: Config) -> int:
     try:
         released = 0
         while entries := node.parts.catalogue.victims(1000):
-            released += await node.store.purge(entries, by="operator")
+            released += (await node.store.purge([Drop.of(entry, OPERATOR) for entry in entries])).bytes
         return released
     finally:
         await node.stop(5)

@@ -116,7 +116,9 @@ class Entry:
 
     ``headers`` is None while only a listing of alt has told of the object. ``parts`` are the part sizes of a multipart
     upload (empty otherwise). ``blob`` names the file in the disk tier, ``blob_bytes`` is what that file occupies
-    (body and trailer, rounded up to 4 KiB), ``xxh3`` the 128-bit digest of the body (16 bytes).
+    (body and trailer, rounded up to 4 KiB), ``xxh3`` the 128-bit digest of the body (16 bytes). ``reads`` and
+    ``last_read_at`` are people's. ``owner`` and ``folder`` (its class): given to the catalogue, the request's word or
+    None; from the catalogue, that or what the key says by the naming patterns ("" when it says nothing).
     """
 
     name: ObjectName
@@ -136,6 +138,8 @@ class Entry:
     reads: int = 0
     purged_at: float | None = None
     purged_by: str | None = None
+    owner: str | None = None
+    folder: str | None = None
 
     def with_blob(self, blob: SealedBlob, *, at: float, state: State | None = None) -> Entry:
         """This entry with its bytes on disk as ``blob``, stored at ``at``; and in ``state``, if given."""
@@ -237,17 +241,8 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True)
-class Touch:
-    """Reads of one object since the last flush."""
-
-    name: ObjectName
-    reads: int
-    last_read_at: float
-
-
-@dataclass(frozen=True, slots=True)
 class Upload:
-    """A multipart upload in progress."""
+    """A multipart upload in progress. ``owner`` and ``folder``: what the request said the object is to have."""
 
     id: str
     name: ObjectName
@@ -256,6 +251,8 @@ class Upload:
     ack: Ack | None = None
     checksum_algorithm: str | None = None
     checksum_type: str | None = None
+    owner: str | None = None
+    folder: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

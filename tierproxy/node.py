@@ -17,18 +17,23 @@ from typing import Protocol
 from tierproxy.config.sections import Config
 from tierproxy.disk.mark import CommitMark
 from tierproxy.errors import AltError, TierproxyError
+from tierproxy.history.log import History
 from tierproxy.logs import event
+from tierproxy.mail.names import Naming
 from tierproxy.ports import Alarms, AltTier, Catalogue, Clock, DiskTier, Hot
-from tierproxy.purge.run import PressurePurge
+from tierproxy.purge.pressure import PressurePurge
+from tierproxy.purge.service import PurgeService
+from tierproxy.store.bookkeeping import Bookkeeping
 from tierproxy.store.buckets import Buckets
 from tierproxy.store.counters import Counters
 from tierproxy.store.flight import Flights
+from tierproxy.store.leases import Leases
 from tierproxy.store.lookup import Lookup
 from tierproxy.store.policies import Policies
-from tierproxy.store.reads import ReadCounts
 from tierproxy.store.recover import Recovery
 from tierproxy.store.scrub import Scrub
 from tierproxy.store.space import Space
+from tierproxy.store.tally import Tally
 from tierproxy.store.tasks import Tasks
 from tierproxy.store.tiered import TieredStore
 from tierproxy.store.upload import UploadQueue
@@ -66,16 +71,25 @@ class Parts:
     buckets: Buckets
     lookup: Lookup
     flights: Flights
-    reads: ReadCounts
+    tally: Tally
+    leases: Leases
+    bookkeeping: Bookkeeping
+    naming: Naming
     queue: UploadQueue
     recovery: Recovery
-    purge: PressurePurge
+    purges: PurgeService
     scrub: Scrub
     tasks: Tasks
     store: TieredStore
     mark: CommitMark
+    history: History
     check_alt: Callable[[], Awaitable[None]] | None = None
     closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+
+    @property
+    def purge(self) -> PressurePurge:
+        """What keeps the disk budget."""
+        return self.purges.pressure
 
 
 class Node:
@@ -113,6 +127,7 @@ class Node:
             await parts.recovery.before_serving()
             await parts.scrub.prepare()
             await parts.buckets.load()
+            await parts.purges.prepare()
             await self._first_look()
             self.server = self._make_server(parts)
             if self.server is not None:
@@ -132,7 +147,8 @@ class Node:
         await self.quiet()
         await parts.queue.stop(limit)
         left = await parts.tasks.drain(limit)
-        await parts.reads.flush()
+        await parts.tally.flush()
+        await parts.history.stop()
         totals = parts.catalogue.queue_totals()
         with contextlib.suppress(TierproxyError):
             parts.mark.write(parts.catalogue.committed())
@@ -146,7 +162,7 @@ class Node:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
-        await self.parts.purge.stop()
+        await self.parts.purges.stop()
         await self.parts.scrub.stop()
 
     async def _note_commits(self) -> None:
@@ -158,10 +174,13 @@ class Node:
         """loop. Apply the reloadable options of ``config``; the others wait for the next start."""
         parts = self.parts
         parts.policies.reload(config)
+        parts.tally.reload(config.counting)
+        parts.bookkeeping.reload(config.counting)
         parts.tasks.spawn(parts.buckets.doubt_shared(), "doubt shared buckets")
-        parts.space.reload(config.disk)
+        parts.purges.reload(config)
         parts.queue.reload(config.queue)
         parts.scrub.reload(config.scrub)
+        parts.history.reload(config.history)
         event(log, logging.INFO, "configuration reloaded")
 
     async def _first_look(self) -> None:
@@ -173,18 +192,22 @@ class Node:
     def _start_background(self, parts: Parts) -> None:
         works: list[tuple[Callable[[], Awaitable[None]], str]] = [
             (parts.queue.run, "upload-queue"),
-            (parts.reads.run, "read-counts"),
+            (parts.tally.run, "tally"),
+            (parts.bookkeeping.classify, "classify"),
+            (parts.bookkeeping.prune, "prune-counts"),
             (self._note_commits, "commit-mark"),
+            (parts.history.run, "history"),
             (parts.recovery.run, "recovery"),
             (parts.store.multipart.keep_expiring, "multipart-expiry"),
         ]
+        works += parts.purges.works()
         if parts.check_alt is not None:
             works.append((parts.check_alt, "alt-check"))
         for work, name in works:
             self._background.append(
                 asyncio.get_running_loop().create_task(_watched(work, name, parts.clock), name=name)
             )
-        parts.purge.start()
+        parts.purges.start()
         parts.scrub.start()
 
 

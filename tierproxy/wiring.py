@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,18 +22,21 @@ from tierproxy.disk.fsio import Files
 from tierproxy.disk.lock import DataLock
 from tierproxy.disk.mark import CommitMark
 from tierproxy.errors import ConfigError
+from tierproxy.history.log import History, HistoryWriter, NoHistory
 from tierproxy.hot.memory import memory_tier
 from tierproxy.logs import event
+from tierproxy.mail.names import Naming
 from tierproxy.node import Node, Parts, Server
 from tierproxy.offload import ThreadPool
-from tierproxy.ports import AltTier, Catalogue, Clock, DiskTier, Hot
-from tierproxy.purge.run import PressurePurge
+from tierproxy.ports import Alarms, AltTier, Catalogue, Clock, DiskTier, Hot
+from tierproxy.purge.service import PurgeService
 from tierproxy.s3api.app import ObjectApp
 from tierproxy.s3api.auth import AccessKey, Authenticator, Open, SigV4
 from tierproxy.s3api.grants import Grants
 from tierproxy.server import ObjectServer
 from tierproxy.store.alarms import AlarmBoard
 from tierproxy.store.around import Around
+from tierproxy.store.bookkeeping import Bookkeeping
 from tierproxy.store.buckets import Buckets
 from tierproxy.store.changes import Changes
 from tierproxy.store.copying import Copier
@@ -42,17 +46,19 @@ from tierproxy.store.fill import FillChoice
 from tierproxy.store.flight import Flights
 from tierproxy.store.health import AltHealth
 from tierproxy.store.jobs import AltWrites, Jobs
+from tierproxy.store.leases import Leases
 from tierproxy.store.listing import Listings
 from tierproxy.store.lookup import Lookup
 from tierproxy.store.multipart import Multipart
 from tierproxy.store.order import KeyOrder
 from tierproxy.store.policies import Policies
 from tierproxy.store.reader import Reader
-from tierproxy.store.reads import ReadCounts
 from tierproxy.store.recover import Recovery
+from tierproxy.store.rollups import Rollups
 from tierproxy.store.scrub import Scrub
 from tierproxy.store.shelf import Shelf
 from tierproxy.store.space import Space
+from tierproxy.store.tally import Tally
 from tierproxy.store.tasks import Tasks
 from tierproxy.store.tiered import TieredStore
 from tierproxy.store.upload import UploadQueue
@@ -73,21 +79,25 @@ class Doors:
     alt: AltTier
     hot: Hot
     mark: CommitMark
+    naming: Naming
     random: Callable[[], float] = random.random
+    open_history: Callable[[Alarms], History] = lambda alarms: NoHistory()
     closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
 
 
 def assemble(doors: Doors) -> Parts:
     """loop. Wire a store and everything that works beside it; nothing is started."""
-    config, clock, catalogue, disk, alt, hot = (
-        doors.config, doors.clock, doors.catalogue, doors.disk, doors.alt, doors.hot,
-    )  # fmt: skip
+    config, clock, catalogue, disk, hot = doors.config, doors.clock, doors.catalogue, doors.disk, doors.hot
+    alt = doors.alt if isinstance(doors.alt, Counted) else Counted(doors.alt)
     alarms, counters, tasks, order = AlarmBoard(), Counters(), Tasks(), KeyOrder()
-    policies = Policies(config)
-    space = Space(config.disk, catalogue.totals().blob_bytes + catalogue.part_bytes(), disk.free)
+    history = doors.open_history(alarms)
+    naming, leases = doors.naming, Leases()
+    policies = Policies(config, clock, naming.of)
+    space = accounting(doors)
     shelf = Shelf(
-        disk=disk, catalogue=catalogue, hot=hot, space=space, tasks=tasks, clock=clock, counters=counters, alarms=alarms
-    )
+        disk=disk, catalogue=catalogue, hot=hot, space=space, tasks=tasks, clock=clock, counters=counters,
+        alarms=alarms, history=history, held=leases.held,
+    )  # fmt: skip
     buckets = Buckets(
         catalogue=catalogue, alt=alt, policies=policies, tasks=tasks, clock=clock, dynamic=config.dynamic_buckets
     )
@@ -98,13 +108,18 @@ def assemble(doors: Doors) -> Parts:
     choice = FillChoice(policies, clock)
     flights = Flights(
         alt=alt, disk=disk, catalogue=catalogue, hot=hot, space=space, shelf=shelf, lookup=lookup, choice=choice,
-        tasks=tasks, clock=clock, counters=counters, etag_is_md5=config.alt.server_side_encryption != "aws:kms",
+        tasks=tasks, clock=clock, counters=counters, leases=leases,
+        etag_is_md5=config.alt.server_side_encryption != "aws:kms",
     )  # fmt: skip
     shelf.on_change.append(flights.detach)
-    reads = ReadCounts(catalogue, clock)
+    tally = Tally(
+        catalogue=catalogue, clock=clock, counters=counters, rollups=Rollups(counters.sample, alt.sample),
+        naming=naming.of, history=history, settings=config.counting,
+    )  # fmt: skip
+    bookkeeping = Bookkeeping(catalogue, clock, naming.fingerprint(), config.counting)
     reader = Reader(
         hot=hot, disk=disk, alt=alt, catalogue=catalogue, lookup=lookup, flights=flights, choice=choice, shelf=shelf,
-        reads=reads, counters=counters, clock=clock,
+        tally=tally, leases=leases, counters=counters, clock=clock,
     )  # fmt: skip
     health = AltHealth(alarms)
     writes = AltWrites(alt, health)
@@ -115,7 +130,7 @@ def assemble(doors: Doors) -> Parts:
     )  # fmt: skip
     changes = Changes(
         catalogue=catalogue, disk=disk, lookup=lookup, buckets=buckets, shelf=shelf, queue=queue, writes=writes,
-        clock=clock, counters=counters,
+        clock=clock, counters=counters, tally=tally,
     )  # fmt: skip
     around = Around(alt=alt, changes=changes, order=order, space=space, tasks=tasks)
     writer = Writer(
@@ -124,11 +139,11 @@ def assemble(doors: Doors) -> Parts:
     )  # fmt: skip
     deleter = Deleter(
         catalogue=catalogue, changes=changes, buckets=buckets, policies=policies, order=order, shelf=shelf,
-        queue=queue, health=health, tasks=tasks, clock=clock, counters=counters,
+        queue=queue, health=health, tasks=tasks, clock=clock, counters=counters, tally=tally,
     )  # fmt: skip
     copier = Copier(
         alt=alt, disk=disk, lookup=lookup, buckets=buckets, reader=reader, writer=writer, changes=changes,
-        order=order, space=space, tasks=tasks, clock=clock,
+        order=order, space=space, tasks=tasks, clock=clock, leases=leases,
     )  # fmt: skip
     multipart = Multipart(
         disk=disk, catalogue=catalogue, buckets=buckets, reader=reader, writer=writer, space=space, order=order,
@@ -137,11 +152,10 @@ def assemble(doors: Doors) -> Parts:
     listings = Listings(catalogue=catalogue, alt=alt, buckets=buckets, policies=policies)
     store = TieredStore(
         buckets=buckets, lookup=lookup, reader=reader, writer=writer, deleter=deleter, copier=copier,
-        multipart=multipart, listings=listings, shelf=shelf, space=space, counters=counters,
+        multipart=multipart, listings=listings, shelf=shelf, space=space, counters=counters, tally=tally,
     )  # fmt: skip
-    purge = PressurePurge(catalogue, store, space, clock, alarms)
-    space.on_pressure = purge.wake
-    space.relieve = purge.relieve
+    purges = purging(doors, store, space, alarms)
+    purges.live.on_change.append(lambda found: setattr(policies, "rules", found.rules))
     scrub = Scrub(
         catalogue=catalogue, disk=disk, mender=shelf, clock=clock, alarms=alarms, settings=config.scrub,
         first_generation=catalogue.next_generation(),
@@ -149,10 +163,32 @@ def assemble(doors: Doors) -> Parts:
     recovery = Recovery(disk=disk, catalogue=catalogue, lookup=lookup, buckets=buckets, clock=clock)
     return Parts(
         config=config, clock=clock, alarms=alarms, catalogue=catalogue, disk=disk, alt=alt, hot=hot, space=space,
-        counters=counters, policies=policies, buckets=buckets, lookup=lookup, flights=flights, reads=reads,
-        queue=queue, recovery=recovery, purge=purge, scrub=scrub, tasks=tasks, store=store, mark=doors.mark,
-        closers=doors.closers,
+        counters=counters, policies=policies, buckets=buckets, lookup=lookup, flights=flights, tally=tally,
+        leases=leases, bookkeeping=bookkeeping, naming=naming,
+        queue=queue, recovery=recovery, purges=purges, scrub=scrub, tasks=tasks, store=store, mark=doors.mark,
+        history=history, closers=doors.closers,
     )  # fmt: skip
+
+
+def accounting(doors: Doors) -> Space:
+    """The disk budget, with what is on disk now."""
+    catalogue = doors.catalogue
+    buckets = {bucket.name: catalogue.totals(bucket.name).blob_bytes for bucket in catalogue.buckets()}
+    used = catalogue.totals().blob_bytes + catalogue.part_bytes()
+    return Space(doors.config.disk, used, doors.disk.free, buckets)
+
+
+def purging(doors: Doors, store: TieredStore, space: Space, alarms: Alarms) -> PurgeService:
+    """Rules, pressure and runs, and the space accounting that calls for them."""
+    threads = ThreadPool("rules", 1)
+    doors.closers.append(threads.close)
+    purges = PurgeService(
+        catalogue=doors.catalogue, store=store, space=space, clock=doors.clock, alarms=alarms, threads=threads,
+        config=doors.config,
+    )  # fmt: skip
+    space.on_pressure = purges.pressure.wake
+    space.relieve = purges.pressure.relieve
+    return purges
 
 
 async def open_local(config: Config, alt: AltTier, clock: Clock, files: Files | None = None) -> Doors:
@@ -174,7 +210,8 @@ async def open_local(config: Config, alt: AltTier, clock: Clock, files: Files | 
         disk = await DiskBlobs.start(root, files, blob_threads, clock, os.urandom)
         closers.append(disk.close)
         refuse_lost_catalogue(root)
-        catalogue = SqliteCatalogue(root, page_threads)
+        naming = Naming(config.naming, config.folders)
+        catalogue = SqliteCatalogue(root, page_threads, naming=naming.of)
         closers.append(catalogue.close)
         mark = CommitMark(root, files)
         catalogue.account_for(mark.read())
@@ -184,8 +221,23 @@ async def open_local(config: Config, alt: AltTier, clock: Clock, files: Files | 
         raise
     hot = memory_tier(config.memory)
     return Doors(
-        config=config, clock=clock, catalogue=catalogue, disk=disk, alt=alt, hot=hot, mark=mark, closers=closers
-    )
+        config=config, clock=clock, catalogue=catalogue, disk=disk, alt=alt, hot=hot, mark=mark, naming=naming,
+        closers=closers, open_history=history_opener(config, root, files, clock, closers),
+    )  # fmt: skip
+
+
+def history_opener(
+    config: Config, root: Path, files: Files, clock: Clock, closers: list[Callable[[], Awaitable[None]]]
+) -> Callable[[Alarms], History]:
+    """What makes the history below ``root``, as ``[history]`` says."""
+    if not config.history.enabled:
+        return lambda alarms: NoHistory()
+    threads = ThreadPool("history", 1)
+    closers.append(threads.close)
+    return lambda alarms: HistoryWriter(
+        root / "history", files=files, threads=threads, clock=clock, alarms=alarms, settings=config.history,
+        node=platform.node(),
+    )  # fmt: skip
 
 
 def refuse_lost_catalogue(root: Path) -> None:

@@ -140,6 +140,8 @@ async def test_the_node_notices_a_queue_that_was_hurried_from_outside(tmp_path: 
 
 # ------------------------------------------------------------ check
 
+RUN = """INSERT INTO purge_run SELECT 1, 'rules', 'done', 1, 0, '', '', '', '', '', 0, 0, NULL, NULL, 0, 0,
+    objects, 0, 0, bucket, NULL, '' FROM """
 BROKEN = {
     "dirty entry without a put": "DELETE FROM job WHERE kind = 'put'",
     "tombstone without a delete": "UPDATE entry SET state = 'deleting', blob = NULL, blob_bytes = 0",
@@ -153,6 +155,17 @@ BROKEN = {
     "part without an upload": "PRAGMA foreign_keys = OFF; INSERT INTO part VALUES ('x', 1, 1, 'e', 'f', 1, NULL)",
     "totals that do not add up": "UPDATE total SET bytes = bytes + 1",
     "queue totals that do not": "UPDATE queue SET failing = 1",
+    "blob without its place": "UPDATE entry SET queued_at = NULL",
+    "visits without a blob": "UPDATE entry SET visits = 4",
+    "read counts below nothing": "UPDATE entry SET machine_reads = -1",
+    "last read before": "UPDATE entry SET previous_read_at = 7",
+    "pin of a tombstone": "UPDATE entry SET state = 'deleting', pinned_until = 1",
+    "day bin without its entry": "INSERT INTO read_day VALUES ('mail', 'gone', 1, 1, 0)",
+    "minute or hour": "INSERT INTO rollup VALUES (60, 61, 'a', 1)",
+    "shadow without an entry": "INSERT INTO shadow SELECT bucket, key, 1, 1, NULL, NULL FROM entry",
+    "shadow blob without": "INSERT INTO shadow VALUES ('mail', 'x', 1, NULL, NULL, NULL)",
+    "purge run whose reasons": f"{RUN} (SELECT 5 AS objects, NULL AS bucket)",
+    "purge run that went backwards": f"{RUN} (SELECT 0 AS objects, 'mail' AS bucket)",
 }
 
 

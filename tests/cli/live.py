@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ from tierproxy.cli.demo.home import Home
 from tierproxy.config.sections import AltSection, Config
 from tierproxy.errors import AltUnavailable
 from tierproxy.node import Node
-from tierproxy.ports import AltTier
+from tierproxy.ports import AltTier, Clock
 from tierproxy.wiring import build
 
 
@@ -44,16 +44,25 @@ class Live:
 
 
 @contextmanager
-def live_node(directory: Path, alt: AltTier | None = None, **listen: Any) -> Iterator[Live]:
-    """A running node with its data below ``directory``; alt is in memory. ``listen``: options of [listen]."""
+def live_node(
+    directory: Path,
+    alt: AltTier | None = None,
+    *,
+    clock: Clock | None = None,
+    sections: Mapping[str, Any] | None = None,
+    **listen: Any,
+) -> Iterator[Live]:
+    """A running node with its data below ``directory``; alt is in memory. ``sections``: whole sections of the
+    configuration, ``listen``: options of [listen]."""
     home = Home(directory)
     directory.mkdir(exist_ok=True)
     alt = alt or MemoryAlt()
     config = home.config(AltSection(access_key_id="a"), "127.0.0.1:0")
     config = replace(
-        config, alt=replace(config.alt, check_at_start=False), listen=replace(config.listen, **listen)
+        config, alt=replace(config.alt, check_at_start=False), listen=replace(config.listen, **listen),
+        **(sections or {}),
     )  # fmt: skip
-    node = build(config, alt=alt)
+    node = build(config, clock=clock, alt=alt)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="live-node")
     thread.start()

@@ -9,7 +9,14 @@ import pytest
 
 from tierproxy.config.checks import bucket_name_fault, examine, host_and_port, is_loopback
 from tierproxy.config.convert import Problems, place
-from tierproxy.config.sections import BucketSection, Config, DynamicBucketsSection, KeySection, PolicySection
+from tierproxy.config.sections import (
+    BucketSection,
+    Config,
+    DynamicBucketsSection,
+    KeySection,
+    NamingSection,
+    PolicySection,
+)
 from tierproxy.config.values import Duration, Share, Size
 from tierproxy.errors import ConfigError
 from tierproxy.model import Ack, OnAltDown
@@ -203,3 +210,19 @@ def test_addresses_are_split_and_loopback_is_known() -> None:
     assert [is_loopback(host) for host in ("localhost", "127.9.9.9", "::1", "10.0.0.1", "example.org")] == [
         True, True, True, False, False,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("(?P<owner>[^/]+", "naming[1].pattern: is no regular expression"),
+        ("([^/]+)/.*", "naming[1].pattern: has no group owner"),
+        ("(?P<owner>a)(?P<user>b)", "naming[1].pattern: has the group user"),
+    ],
+)
+def test_a_naming_pattern_must_compile_and_name_an_owner(pattern: str, expected: str) -> None:
+    good = NamingSection(pattern="(?P<owner>[^/]+)/(?P<folder>.*)/[^/]*")
+    found = findings(dataclasses.replace(GOOD, naming=(good, NamingSection(pattern=pattern))))
+    assert len(found) == 1
+    assert expected in found[0]
+    assert findings(dataclasses.replace(GOOD, naming=(good,))) == []

@@ -51,13 +51,24 @@ def test_the_bench_compares_every_contender(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_plans_are_measured_beside_reads(tmp_path: Path) -> None:
+    output = run("bench_plan.py", "--entries", "3000", "--seconds", "0.2", "--rounds", "1", "--dir", tmp_path)
+    for line in ("dry run 1", "rule run", "s3-fifo", "dry runs in the node", "dry runs beside it", "hits from disk"):
+        assert line in output
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
 def test_locust_plays_mail_without_a_failure(tmp_path: Path) -> None:
     output = run("locustfile.py", "--seconds", "3", "--users", "5", "--dir", tmp_path)
     assert output.splitlines()[-1].startswith("OK:")
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("script", ["outage.py", "stampede.py", "large.py", "bench_store.py", "locustfile.py"])
+SCRIPTS = ["outage.py", "stampede.py", "large.py", "bench_store.py", "bench_plan.py", "locustfile.py"]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_every_script_explains_itself(script: str) -> None:
     command = [sys.executable, str(ROOT / "loadtests" / script), "--help"]
     done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=60, check=True)

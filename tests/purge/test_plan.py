@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from tierproxy.config.sections import DiskSection
 from tierproxy.config.values import Share, Size
-from tierproxy.model import Entry, FreeSpace, ObjectName, State
-from tierproxy.purge.plan import Need, need, plan
+from tierproxy.model import FreeSpace, ObjectName
+from tierproxy.purge.plan import Need, everything, first, merged, need, pressed, ruled
+from tierproxy.purges import OPERATOR, PRESSURE, Candidate
+from tierproxy.rules.model import Action, ActionKind, BucketBudget, Budget, Order, Rule, RuleSet
 from tierproxy.store.space import Space
 
 BUDGET = DiskSection(max_bytes=Size(1000), high_water=0.9, low_water=0.5, min_free=Share(bytes=0))
@@ -23,10 +25,9 @@ def _space(used: int, *, reserved: int = 0, budget: DiskSection = BUDGET, free: 
     return space
 
 
-def _entry(number: int, *, footprint: int = 100, state: State = State.CLEAN, blob: bool = True) -> Entry:
+def _candidate(number: int, footprint: int, rule: int | None = None) -> Candidate:
     name = ObjectName("mail", f"{number:04}")
-    blob_name = f"b{number}" if blob else None
-    return Entry(name, number, state, footprint, "e", 0.0, blob=blob_name, blob_bytes=footprint if blob else 0)
+    return Candidate(name, number, f"b{number}", footprint, footprint, rule, float(number))
 
 
 def test_nothing_is_needed_up_to_high_water() -> None:
@@ -75,48 +76,86 @@ def test_a_file_system_without_an_inode_count_has_no_need_for_files() -> None:
     assert need(_space(100, budget=budget, free=replace(ROOMY, total_inodes=0, free_inodes=0))) is None
 
 
-def test_a_plan_takes_the_first_candidates_until_the_need_is_met() -> None:
-    chosen = plan(Need(250, 0, "high water"), [_entry(number) for number in range(10)])
-    assert [entry.generation for entry in chosen.entries] == [0, 1, 2]
-    assert chosen.bytes == 300
-    assert chosen.rest is None
-    assert {choice.reason for choice in chosen.choices} == {"high water"}
+def test_a_bucket_over_its_own_high_water_is_a_need_of_its_own() -> None:
+    space = _space(700)
+    space.reload(BUDGET, [BucketBudget("mail", 200)])
+    space.add(181, "mail")
+    assert need(space, bucket="mail") == Need(81, 0, "bucket budget", "mail")
+    assert need(space) is None
+    assert need(space, wanted=20, bucket="other") is None
 
 
-def test_a_plan_takes_as_many_files_as_inodes_are_needed() -> None:
-    chosen = plan(Need(0, 4, "min_free inodes"), [_entry(number) for number in range(10)])
-    assert len(chosen.choices) == 4
-
-
-def test_a_plan_says_what_it_could_not_meet() -> None:
-    chosen = plan(Need(250, 0, "high water"), [_entry(0)])
-    assert chosen.rest == Need(150, 0, "high water")
-
-
-def test_dirty_bytes_are_never_in_a_plan() -> None:
-    candidates = [_entry(number, state=state) for number, state in enumerate(State)]
-    chosen = plan(Need(10_000, 0, "high water"), candidates)
-    assert [entry.state for entry in chosen.entries] == [State.CLEAN]
+def test_bytes_refused_to_a_bucket_count_as_the_buckets() -> None:
+    space = _space(0)
+    space.reload(BUDGET, [BucketBudget("mail", 200)])
+    space.add(150, "mail")
+    assert need(space, bucket="mail") is None
+    assert need(space, wanted=50, bucket="mail") == Need(100, 0, "bucket budget", "mail")
 
 
 @settings(max_examples=100, deadline=None)
-@given(
-    st.lists(st.tuples(st.integers(1, 500), st.sampled_from(State), st.booleans()), max_size=30),
-    st.integers(0, 3000),
-    st.integers(0, 10),
-)
-def test_a_plan_is_the_shortest_run_of_candidates_that_meets_the_need(
-    rows: list[tuple[int, State, bool]], bytes_needed: int, files_needed: int
+@given(st.lists(st.integers(1, 500), max_size=30), st.integers(0, 3000), st.integers(0, 10))
+def test_what_goes_is_the_shortest_run_of_candidates_that_meets_the_need(
+    sizes: list[int], bytes_needed: int, files_needed: int
 ) -> None:
     if not (bytes_needed or files_needed):
         return
-    candidates = [_entry(i, footprint=size, state=state, blob=blob) for i, (size, state, blob) in enumerate(rows)]
-    chosen = plan(Need(bytes_needed, files_needed, "high water"), candidates)
-    eligible = [entry for entry in candidates if entry.state is State.CLEAN and entry.blob is not None]
-    assert chosen.entries == eligible[: len(chosen.entries)]
-    met = chosen.bytes >= bytes_needed and len(chosen.entries) >= files_needed
-    assert met == (chosen.rest is None)
-    if chosen.entries:
-        without_last = chosen.bytes - chosen.entries[-1].blob_bytes
-        assert without_last < bytes_needed or len(chosen.entries) - 1 < files_needed
-    assert met or chosen.entries == eligible
+    candidates = [_candidate(number, size) for number, size in enumerate(sizes)]
+    taken = first(Need(bytes_needed, files_needed, "high water"), candidates)
+    assert list(taken) == candidates[: len(taken)]
+    released = sum(one.blob_bytes for one in taken)
+    met = released >= bytes_needed and len(taken) >= files_needed
+    assert met or len(taken) == len(candidates)
+    if taken:
+        assert released - taken[-1].blob_bytes < bytes_needed or len(taken) - 1 < files_needed
+
+
+# ---------------------------------------------------------------- why
+
+
+RULES = RuleSet(
+    (
+        Rule("large", then=Action(ActionKind.PURGE)),
+        Rule("new", then=Action(ActionKind.KEEP)),
+        Rule("fills only"),
+        Rule("pinned", then=Action(ActionKind.PIN, until=1.0)),
+    )
+)
+NEED = Need(1, 0, "high water")
+
+
+def test_a_purge_that_a_rule_decides_is_booked_on_the_rule_also_under_pressure() -> None:
+    choice = pressed(RULES, _candidate(1, 1, rule=0), NEED, Order.LRU)
+    assert (choice.drop.by, choice.drop.rule) == ("rule:large", "")
+    assert choice.reason == "high water: rule 'large' purges it"
+
+
+def test_an_undecided_object_goes_by_pressure_in_its_order() -> None:
+    choice = pressed(RULES, _candidate(1, 1), NEED, Order.GDSF)
+    assert (choice.drop.by, choice.drop.rule) == (PRESSURE, "")
+    assert choice.reason == "high water: no rule decides it, next by gdsf"
+
+
+def test_pressure_that_takes_what_a_rule_keeps_names_the_rule() -> None:
+    choice = pressed(RULES, _candidate(1, 1, rule=1), NEED, Order.LRU, kept=True)
+    assert (choice.drop.by, choice.drop.rule) == (PRESSURE, "new")
+    assert choice.reason == "high water: kept by rule 'new', but nothing else is left"
+
+
+def test_a_rule_run_takes_what_a_rule_purges() -> None:
+    choices = ruled(RULES, [_candidate(1, 1, rule=0)])
+    assert [(one.drop.by, one.reason) for one in choices] == [("rule:large", "rule 'large' purges it")]
+
+
+def test_an_operators_word_purges_everything_but_what_rules_pin() -> None:
+    found = everything(RULES)
+    kinds = [rule.then.kind for rule in found.rules if rule.then]
+    assert kinds == [ActionKind.PURGE, ActionKind.PURGE, ActionKind.PIN, ActionKind.PURGE]
+    assert found.rules[-1].when == ()
+    choice = ruled(found, [_candidate(1, 1, rule=1)])[0]
+    assert (choice.drop.by, choice.reason) == (OPERATOR, "an operator asked for it")
+
+
+def test_the_rule_file_overrides_the_budget_option_by_option() -> None:
+    found = merged(BUDGET, Budget(max_bytes=5, min_free=Share(percent=1)))
+    assert found == replace(BUDGET, max_bytes=Size(5), min_free=Share(percent=1))

@@ -11,8 +11,8 @@ from pathlib import Path
 from tierproxy.config.sections import DiskSection
 from tierproxy.config.values import Share, Size
 from tierproxy.hot.memory import NoMemory
-from tierproxy.model import Entry, State, Touch
-from tierproxy.purge.run import ALARM, PERIOD, PressurePurge
+from tierproxy.model import Entry, State
+from tierproxy.purge.pressure import ALARM, PERIOD, PressurePurge
 from tierproxy.store.alarms import AlarmBoard
 from tierproxy.store.counters import Counters
 from tierproxy.store.shelf import Shelf
@@ -20,6 +20,7 @@ from tierproxy.store.space import Space
 from tierproxy.store.tasks import Tasks
 from tierproxy.testing.ground import Ground, ground
 from tierproxy.testing.invariants import check_invariants, leaks
+from tierproxy.traffic import DAY, Counts, ReadCount
 
 BLOB = 4096
 BUDGET = DiskSection(max_bytes=Size(20 * BLOB), high_water=0.95, low_water=0.5, min_free=Share(bytes=0))
@@ -36,7 +37,7 @@ class Bench:
         """One more blob of ``BLOB`` bytes, a second after the last."""
         self.ground.clock.jump_wall(1)
         entry = await self.ground.write(key, b"a mail", state)
-        self.space.used += entry.blob_bytes
+        self.space.add(entry.blob_bytes, "mail")
         return entry
 
     def on_disk(self) -> list[str]:
@@ -71,7 +72,9 @@ async def _bench(root: Path) -> AsyncIterator[Bench]:
 async def test_the_least_recently_used_blobs_go_and_their_rows_stay(tmp_path: Path) -> None:
     async with _bench(tmp_path) as bench:
         entries = [await bench.add(f"{number}") for number in range(20)]
-        await bench.ground.catalogue.touch([Touch(entries[0].name, 3, bench.ground.clock.now() + 100)])
+        now = bench.ground.clock.now() + 100
+        read = ReadCount(entries[0].name, int(now // DAY), 3, last_read_at=now)
+        await bench.ground.catalogue.count(Counts(now, (read,)))
         await bench.until_low()
         assert bench.on_disk() == ["0", *(f"{number}" for number in range(11, 20))]
         assert await bench.ground.blobs() == {entry.blob for entry in [entries[0], *entries[11:]]}
@@ -92,7 +95,8 @@ async def test_a_disk_of_dirty_blobs_is_an_alarm_until_they_are_uploaded(tmp_pat
     async with _bench(tmp_path) as bench:
         entries = [await bench.add(f"{number}", State.DIRTY) for number in range(20)]
         bench.purge.wake()
-        await bench.ground.clock.settle()
+        while not bench.alarms.active():
+            await asyncio.sleep(0)
         assert bench.alarms.active() == [(ALARM, "disk")]
         for entry in entries:
             await bench.ground.catalogue.uploaded(entry.name, entry.generation, entry.etag)

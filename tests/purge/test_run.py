@@ -1,247 +1,363 @@
-"""Pressure purges at work: against the real space accounting, a store of rows in memory and virtual time."""
+"""Rule and operator runs on a whole node: real files, the real catalogue, virtual time."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
-from typing import cast
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
-from tierproxy.config.sections import DiskSection
-from tierproxy.config.values import Share, Size
+import pytest
+
+from tests.purge.bench import LARGE, LARGE_GO, Bench, bench, passing, until
+from tierproxy.alt.memory import MemoryAlt
+from tierproxy.config.sections import PurgeSection
+from tierproxy.config.values import Duration, Size
 from tierproxy.errors import DiskUnavailable
-from tierproxy.model import Entry, FreeSpace, ObjectName, State
-from tierproxy.ports import Catalogue
-from tierproxy.purge.run import ALARM, PERIOD, PressurePurge
-from tierproxy.store.alarms import AlarmBoard
-from tierproxy.store.space import Space
+from tierproxy.purge.run import WAITS
+from tierproxy.purges import RunKind, RunState
 from tierproxy.testing.clock import VirtualClock
 from tierproxy.testing.gate import Gate
+from tierproxy.testing.rig import name
 
-BUDGET = DiskSection(max_bytes=Size(1000), high_water=0.9, low_water=0.5, min_free=Share(bytes=0))
-ROOMY = FreeSpace(total_bytes=100_000, free_bytes=100_000, total_inodes=1000, free_inodes=1000)
-
-
-@dataclass
-class Rows:
-    """As much of a catalogue and a store as a purge sees: victims in order, and their removal."""
-
-    space: Space
-    entries: list[Entry] = field(default_factory=list)
-    batches: list[list[int]] = field(default_factory=list)
-    looks: int = 0
-    gate: Gate = field(default_factory=lambda: Gate(opened=True))
-    refuses: bool = False
-    fails: bool = False
-
-    def add(self, *, footprint: int = 100, state: State = State.CLEAN) -> None:
-        number = len(self.entries)
-        name = ObjectName("mail", str(number))
-        self.entries.append(Entry(name, number, state, 1, "e", 0.0, blob=f"b{number}", blob_bytes=footprint))
-        self.space.used += footprint
-
-    def victims(self, limit: int) -> list[Entry]:
-        self.looks += 1
-        return [entry for entry in self.entries if entry.state is State.CLEAN][:limit]
-
-    async def purge(self, entries: Sequence[Entry], *, by: str) -> int:
-        assert by == "pressure"
-        await self.gate.passage()
-        if self.fails:
-            raise DiskUnavailable
-        if self.refuses:
-            return 0
-        self.batches.append([entry.generation for entry in entries])
-        self.entries = [entry for entry in self.entries if entry not in entries]
-        released = sum(entry.blob_bytes for entry in entries)
-        self.space.release(released)
-        return released
+SLOW = PurgeSection(max_objects_per_second=2)
 
 
-@dataclass
-class Bench:
-    rows: Rows
-    purge: PressurePurge
-    clock: VirtualClock
-    alarms: AlarmBoard
-    free: list[FreeSpace]
-
-    @property
-    def space(self) -> Space:
-        return self.rows.space
-
-
-@asynccontextmanager
-async def _bench(
-    count: int, *, budget: DiskSection = BUDGET, batch: int = 500, run: bool = True
-) -> AsyncIterator[Bench]:
-    free = [ROOMY]
-    space = Space(budget, 0, lambda: free[0])
-    rows = Rows(space)
-    for _ in range(count):
-        rows.add()
-    clock, alarms = VirtualClock(), AlarmBoard()
-    purge = PressurePurge(cast(Catalogue, rows), rows, space, clock, alarms, batch=batch)
-    space.on_pressure = purge.wake
-    if run:
-        purge.start()
-        await clock.settle()
-    try:
-        yield Bench(rows, purge, clock, alarms, free)
-    finally:
-        rows.gate.open()
-        await purge.stop()
+async def test_a_rule_run_purges_what_rules_purge_and_books_it(tmp_path: Path) -> None:
+    async with bench(tmp_path / "d") as b:
+        await b.mails(3)
+        await b.rig.put("draft.1", LARGE)
+        await b.rig.put("small", b"s")
+        asked = await b.ask()
+        await b.runs.work()
+        run = b.run(asked.number)
+        assert (run.state, run.planned_objects, run.objects, run.skipped) == (RunState.DONE, 3, 3, 0)
+        assert run.bytes == run.planned_bytes > 0
+        assert b.on_disk() == ["draft.1", "small"]
+        row = b.rig.row("u.0")
+        assert row is not None
+        assert row.purged_by == "rule:large"
+        (booked,) = b.rig.parts.catalogue.run_rules(run.number)
+        assert (booked.by, booked.objects) == ("rule:large", 3)
+        assert await b.rig.get("u.0") == LARGE
 
 
-async def test_a_claim_beyond_high_water_purges_down_to_low_water_oldest_first() -> None:
-    async with _bench(9) as bench:
-        assert bench.rows.batches == []
-        bench.rows.add()
-        bench.purge.wake()
-        await bench.clock.settle()
-        assert bench.rows.batches == [[0, 1, 2, 3, 4]]
-        assert bench.space.used == 500
-        assert bench.purge.counters.bytes == 500
+async def test_runs_are_done_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    async with bench(tmp_path / "d") as b:
+        await b.mails(2)
+        first = await b.ask(prefix="u.1")
+        second = await b.ask()
+        await b.runs.work()
+        assert (b.run(first.number).objects, b.run(second.number).objects) == (1, 1)
 
 
-async def test_a_claim_that_passes_high_water_wakes_the_purge_by_itself() -> None:
-    budget = replace(BUDGET, max_bytes=Size(100_000))
-    async with _bench(0, budget=budget) as bench:
-        for _ in range(80):
-            bench.rows.add(footprint=1000)
-        with bench.space.reserve_fill(1000):
-            await bench.clock.settle()
-        assert bench.space.used < 50_000
+async def test_a_run_that_would_remove_much_that_was_read_recently_asks_first(tmp_path: Path) -> None:
+    async with bench(tmp_path / "d") as b:
+        await b.mails(4)
+        await b.read("u.0")
+        asked = await b.ask()
+        await b.runs.work()
+        assert b.run(asked.number).state is RunState.WAITING
+        assert "100% of the bytes read" in b.run(asked.number).note
+        assert b.alarms() == [(WAITS, f"run {asked.number}")]
+        assert len(b.on_disk()) == 4
+        await b.runs.work()
+        assert len(b.on_disk()) == 4, "nobody has confirmed it"
+        await b.rig.parts.catalogue.confirm_run(asked.number)
+        await b.runs.work()
+        assert b.run(asked.number).state is RunState.DONE
+        assert (b.on_disk(), b.alarms()) == ([], [])
 
 
-async def test_room_is_made_for_a_claim_that_was_refused_below_high_water() -> None:
-    async with _bench(8) as bench:
-        bench.purge.wake(wanted=150)
-        await bench.clock.settle()
-        assert bench.space.used == 300
+async def test_a_confirmed_run_does_not_ask(tmp_path: Path) -> None:
+    async with bench(tmp_path / "d") as b:
+        await b.mails(2)
+        await b.read("u.0")
+        asked = await b.ask(confirmed=True)
+        await b.runs.work()
+        assert b.run(asked.number).state is RunState.DONE
 
 
-async def test_a_run_goes_in_batches() -> None:
-    async with _bench(10, batch=2) as bench:
-        await bench.clock.settle()
-        assert bench.rows.batches == [[0, 1], [2, 3], [4]]
+async def test_a_run_confined_to_a_prefix_is_weighed_against_all_that_was_read(tmp_path: Path) -> None:
+    async with bench(tmp_path / "d") as b:
+        await b.mails(20)
+        await b.read(*(f"u.{number}" for number in range(20)))
+        asked = await b.ask(prefix="u.5")
+        await b.runs.work()
+        assert b.run(asked.number).state is RunState.DONE
+        assert b.run(asked.number).objects == 1
 
 
-async def test_a_file_system_filled_by_others_is_noticed_at_the_next_look() -> None:
-    budget = replace(BUDGET, min_free=Share(percent=10))
-    async with _bench(8, budget=budget) as bench:
-        bench.free[0] = replace(ROOMY, free_bytes=9_850)
-        await bench.clock.advance(PERIOD - 1)
-        assert bench.rows.batches == []
-        await bench.clock.advance(1)
-        assert bench.rows.batches == [[0, 1]]
+async def test_a_waiting_run_that_is_cancelled_takes_its_alarm_along(tmp_path: Path) -> None:
+    async with bench(tmp_path / "d") as b:
+        await b.mails(1)
+        await b.read("u.0")
+        asked = await b.ask()
+        await b.runs.work()
+        await b.rig.parts.catalogue.cancel_run(asked.number)
+        await b.runs.work()
+        assert b.alarms() == []
+        assert b.on_disk() == ["u.0"]
 
 
-async def test_free_inodes_are_kept_as_well() -> None:
-    budget = replace(BUDGET, min_free=Share(percent=10))
-    async with _bench(8, budget=budget) as bench:
-        bench.free[0] = replace(ROOMY, free_inodes=98)
-        await bench.clock.advance(PERIOD)
-        assert bench.rows.batches == [[0, 1, 2]]
+async def test_a_run_keeps_to_its_rate_and_ends_soon_after_a_cancel(tmp_path: Path) -> None:
+    async with bench(tmp_path / "d", purge=SLOW) as b:
+        await b.mails(6)
+        asked = await b.ask()
+        work = asyncio.create_task(b.runs.carry_out(asked))
+        await until(lambda: b.run(asked.number).objects == 2)
+        await b.clock.settle()
+        assert b.run(asked.number).objects == 2, "no time has passed"
+        await b.clock.advance(1)
+        await until(lambda: b.run(asked.number).objects == 4)
+        await b.rig.parts.catalogue.cancel_run(asked.number)
+        run = await passing(b.clock, work)
+        assert (run.state, run.objects, run.note) == (RunState.CANCELLED, 4, "cancelled")
+        assert b.on_disk() == ["u.4", "u.5"]
 
 
-async def test_a_stale_look_at_the_file_system_does_not_purge_twice_in_one_run() -> None:
-    budget = replace(BUDGET, min_free=Share(percent=10))
-    async with _bench(8, budget=budget, batch=1, run=False) as bench:
-        bench.free[0] = replace(ROOMY, free_bytes=9_850)
-        assert await bench.purge.run() is None
-        assert bench.rows.batches == [[0], [1]]
+async def test_bytes_are_limited_as_well(tmp_path: Path) -> None:
+    async with bench(
+        tmp_path / "d", purge=PurgeSection(max_objects_per_second=1, max_bytes_per_second=Size(1024))
+    ) as b:
+        await b.mails(2)
+        asked = await b.ask()
+        began = b.clock.monotonic()
+        run = await passing(b.clock, b.runs.carry_out(asked))
+        assert b.clock.monotonic() - began >= run.bytes / 1024
 
 
-async def test_with_only_dirty_blobs_the_purge_raises_an_alarm_and_does_not_spin() -> None:
-    async with _bench(0) as bench:
-        for _ in range(10):
-            bench.rows.add(state=State.DIRTY)
-        for _ in range(1000):
-            bench.purge.wake()
-            await bench.clock.settle()
-        assert bench.rows.looks == 1
-        assert bench.alarms.active() == [(ALARM, "disk")]
-        await bench.clock.advance(PERIOD)
-        assert bench.rows.looks == 2
+async def test_a_run_that_a_stop_cuts_off_goes_on_behind_its_cursor(tmp_path: Path) -> None:
+    alt, clock = MemoryAlt(), VirtualClock()
+    async with bench(tmp_path / "d", purge=SLOW, alt=alt, clock=clock) as b:
+        await b.mails(6)
+        asked = await b.ask()
+        work = asyncio.create_task(b.runs.carry_out(asked))
+        await until(lambda: b.run(asked.number).objects == 2)
+        b.runs.stop()
+        await passing(clock, work)
+        stopped = b.run(asked.number)
+        assert (stopped.state, stopped.cursor) == (RunState.RUNNING, name("u.1"))
+        await b.rig.put("u.0", LARGE + b"written again")
+    async with bench(tmp_path / "d", alt=alt, clock=clock) as b:
+        await until(lambda: b.run(asked.number).state is RunState.DONE)
+        assert b.run(asked.number).objects == 6
+        assert b.on_disk() == ["u.0"], "the next run's"
 
 
-async def test_the_alarm_goes_when_uploads_make_blobs_clean_again() -> None:
-    async with _bench(0) as bench:
-        for _ in range(10):
-            bench.rows.add(state=State.DIRTY)
-        bench.purge.wake()
-        await bench.clock.settle()
-        bench.rows.entries = [replace(entry, state=State.CLEAN) for entry in bench.rows.entries]
-        await bench.clock.advance(PERIOD)
-        assert bench.space.used == 500
-        assert bench.alarms.active() == []
+async def test_a_run_ends_under_the_rules_it_began_with_and_says_so(tmp_path: Path) -> None:
+    async with bench(tmp_path / "d", purge=SLOW) as b:
+        await b.mails(4)
+        asked = await b.ask()
+        work = asyncio.create_task(b.runs.carry_out(asked))
+        await until(lambda: b.run(asked.number).objects == 2)
+        b.file.write_text('[[rule]]\nname = "all stays"\nthen = "keep"\n')
+        await b.rig.parts.purges.live.look()
+        before, now = b.run(asked.number).rules, b.rig.parts.purges.live.in_force.number
+        run = await passing(b.clock, work)
+        assert (run.state, run.objects, run.rules) == (RunState.DONE, 4, before)
+        assert run.note == f"worked by rules version {before} to its end; version {now} is in force since"
 
 
-async def test_entries_that_changed_under_the_plan_are_no_alarm_and_no_spin() -> None:
-    async with _bench(0) as bench:
-        bench.rows.refuses = True
-        for _ in range(10):
-            bench.rows.add()
-        for _ in range(10):
-            bench.purge.wake()
-            await bench.clock.settle()
-        assert bench.rows.gate.arrivals == 1
-        assert bench.alarms.active() == []
-        bench.rows.refuses = False
-        await bench.clock.advance(PERIOD)
-        assert bench.space.used == 500
+async def test_a_blob_that_somebody_reads_stays_for_the_next_run(tmp_path: Path) -> None:
+    async with bench(tmp_path / "d") as b:
+        await b.mails(3)
+        b.rig.parts.leases.take(name("u.1"))
+        first = await b.ask()
+        await b.runs.work()
+        assert (b.run(first.number).objects, b.run(first.number).skipped) == (2, 1)
+        assert b.on_disk() == ["u.1"]
+        b.rig.parts.leases.give(name("u.1"))
+        await b.ask()
+        await b.runs.work()
+        assert b.on_disk() == []
 
 
-async def test_a_failing_disk_does_not_end_the_purge() -> None:
-    async with _bench(0) as bench:
-        bench.rows.fails = True
-        for _ in range(10):
-            bench.rows.add()
-        bench.purge.wake()
-        await bench.clock.settle()
-        bench.rows.fails = False
-        await bench.clock.advance(PERIOD)
-        assert bench.space.used == 500
+async def overwritten(b: Bench) -> None:
+    await b.rig.put("u.1", LARGE + b"new")
 
 
-async def test_stop_waits_for_the_batch_under_way_and_starts_no_other() -> None:
-    async with _bench(0, batch=1) as bench:
-        bench.rows.gate.close()
-        for _ in range(10):
-            bench.rows.add()
-        bench.purge.wake()
-        await bench.rows.gate.reached()
-        stop = asyncio.create_task(bench.purge.stop())
-        await bench.clock.settle()
-        assert not stop.done()
-        bench.rows.gate.open()
-        await stop
-        assert bench.rows.batches == [[0]]
+async def deleted(b: Bench) -> None:
+    await b.rig.delete("u.1")
 
 
-async def test_many_refused_writes_cost_one_purge() -> None:
-    async with _bench(10, run=False) as bench:
-        bench.rows.gate.close()
-        writes = [asyncio.create_task(bench.purge.relieve(150)) for _ in range(20)]
-        await bench.rows.gate.reached()
-        await bench.clock.settle()
-        assert bench.rows.gate.arrivals == 1
-        bench.rows.gate.open()
-        await asyncio.gather(*writes)
-        assert bench.rows.batches == [[0, 1, 2, 3, 4, 5, 6]]
+async def pinned(b: Bench) -> None:
+    await b.rig.parts.catalogue.pin(name("u.1"), math.inf)
 
 
-async def test_a_refused_write_hears_of_no_room_not_of_a_failed_purge() -> None:
-    async with _bench(10, run=False) as bench:
-        bench.rows.fails = True
-        await bench.purge.relieve(150)
-        assert bench.space.used == 1000
+@pytest.mark.parametrize("change", [overwritten, deleted, pinned], ids=lambda change: change.__name__)
+async def test_what_changes_between_plan_and_purge_is_left(
+    tmp_path: Path, change: Callable[[Bench], Awaitable[None]]
+) -> None:
+    async with bench(tmp_path / "d") as b:
+        await b.mails(3)
+        catalogue: Any = b.rig.parts.catalogue
+        gate, decided = Gate(), catalogue.decided
+
+        async def held(*arguments: object) -> object:
+            page = await decided(*arguments)
+            await gate.passage()
+            return page
+
+        catalogue.decided = held
+        asked = await b.ask()
+        work = asyncio.create_task(b.runs.carry_out(asked))
+        await gate.reached()
+        await change(b)
+        gate.open()
+        run = await work
+        assert (run.objects, run.skipped) == (2, 1)
+        assert (b.on_disk() == ["u.1"]) == (change is not deleted)
 
 
-async def test_a_smaller_budget_applies_at_the_next_look() -> None:
-    async with _bench(9) as bench:
-        bench.space.reload(replace(BUDGET, max_bytes=Size(500)))
-        await bench.clock.advance(PERIOD)
-        assert bench.space.used == 200
+async def test_an_operators_word_takes_what_rules_keep_but_not_what_is_pinned(tmp_path: Path) -> None:
+    async with bench(tmp_path / "d") as b:
+        await b.mails(2, "a/")
+        await b.rig.put("draft.1", LARGE)
+        await b.rig.put("draft.2", b"s")
+        await b.rig.parts.catalogue.pin(name("draft.2"), math.inf)
+        asked = await b.ask(RunKind.OPERATOR, bucket="mail", prefix="draft.")
+        await b.runs.work()
+        run = b.run(asked.number)
+        assert (run.state, run.planned_objects, run.objects) == (RunState.DONE, 1, 1)
+        assert b.on_disk() == ["a/0", "a/1", "draft.2"]
+        row = b.rig.row("draft.1")
+        assert row is not None
+        assert row.purged_by == "operator"
+
+
+async def test_one_rule_can_be_run_alone(tmp_path: Path) -> None:
+    rules = LARGE_GO + '\n[[rule]]\nname = "rest"\nthen = "purge"\n'
+    async with bench(tmp_path / "d", rules) as b:
+        await b.mails(1)
+        await b.rig.put("small", b"s")
+        asked = await b.ask(rule="rest")
+        await b.runs.work()
+        assert b.run(asked.number).objects == b.run(asked.number).planned_objects == 1
+        assert b.on_disk() == ["u.0"]
+
+
+async def test_a_run_of_a_rule_that_is_not_there_fails_and_says_so(tmp_path: Path) -> None:
+    async with bench(tmp_path / "d") as b:
+        asked = await b.ask(rule="lagre")
+        await b.runs.work()
+        assert b.run(asked.number).state is RunState.FAILED
+        assert "no rule 'lagre'" in b.run(asked.number).note
+
+
+async def test_a_failing_disk_fails_the_run_and_not_the_node(tmp_path: Path) -> None:
+    async with bench(tmp_path / "d") as b:
+        await b.mails(1)
+        catalogue: Any = b.rig.parts.catalogue
+
+        async def fails(*_drops: object, **_options: object) -> None:
+            raise DiskUnavailable("the disk is gone")
+
+        catalogue.drop_blobs = fails
+        asked = await b.ask()
+        await b.runs.work()
+        assert (b.run(asked.number).state, b.run(asked.number).note) == (RunState.FAILED, "the disk is gone")
+
+
+async def test_pressure_does_not_wait_for_a_slow_run(tmp_path: Path) -> None:
+    async with bench(tmp_path / "d", purge=SLOW) as b:
+        await b.mails(6)
+        asked = await b.ask()
+        work = asyncio.create_task(b.runs.carry_out(asked))
+        await until(lambda: b.run(asked.number).objects == 2)
+        space = b.rig.parts.space
+        small = replace(space.settings, max_bytes=Size(space.used))
+        space.reload(small)
+        assert await b.rig.parts.purge.run() is None
+        assert space.used <= space.low
+        run = await passing(b.clock, work)
+        pressure = next(one for one in b.rig.parts.catalogue.runs(9) if one.kind is RunKind.PRESSURE)
+        assert pressure.objects + run.objects == 6
+
+
+# ---------------------------------------------------------------- the schedule
+
+
+async def test_the_rules_have_their_turn_each_interval(tmp_path: Path) -> None:
+    async with bench(tmp_path / "d") as b:
+        await b.mails(2)
+        schedule = b.rig.parts.purges.schedule
+        await schedule.look()
+        assert b.on_disk() == ["u.0", "u.1"], "not before an interval has passed"
+        await b.clock.advance(3600)
+        await until(lambda: b.on_disk() == [])
+        (run,) = b.rig.parts.catalogue.runs(9)
+        assert (run.kind, run.author, run.objects) == (RunKind.RULES, "schedule", 2)
+
+
+async def test_a_turn_without_anything_to_purge_leaves_no_record(tmp_path: Path) -> None:
+    async with bench(tmp_path / "d") as b:
+        assert await b.runs.scheduled() is None
+        assert b.rig.parts.catalogue.runs(9) == []
+
+
+async def test_a_turn_missed_while_the_node_was_off_comes_at_once(tmp_path: Path) -> None:
+    alt, clock = MemoryAlt(), VirtualClock()
+    async with bench(tmp_path / "d", alt=alt, clock=clock) as b:
+        await b.mails(1)
+        await b.runs.scheduled()
+        await b.mails(1)
+    clock.jump_wall(7200)
+    async with bench(tmp_path / "d", alt=alt, clock=clock) as b:
+        await until(lambda: b.on_disk() == [])
+
+
+async def test_a_scheduled_run_that_waits_is_planned_anew_at_the_next_turn(tmp_path: Path) -> None:
+    async with bench(tmp_path / "d") as b:
+        await b.mails(2)
+        await b.read("u.0")
+        first = await b.runs.scheduled()
+        assert first is not None
+        assert first.state is RunState.WAITING
+        b.clock.jump_wall(8 * 86_400)
+        second = await b.runs.scheduled()
+        assert second is not None
+        assert (second.number, second.state) == (first.number, RunState.DONE)
+        assert b.alarms() == []
+
+
+async def test_outside_of_its_windows_nothing_is_scheduled(tmp_path: Path) -> None:
+    clock = VirtualClock(start=1_700_000_000.0 // 86_400 * 86_400 + 12 * 3600)
+    rules = LARGE_GO.replace('every = "1h"', 'every = "1h"\nwindows = ["02:00-05:00"]')
+    async with bench(tmp_path / "d", rules, clock=clock) as b:
+        await b.mails(1)
+        schedule = b.rig.parts.purges.schedule
+        await b.clock.advance(7200)
+        await schedule.look()
+        assert b.on_disk() == ["u.0"]
+        b.clock.jump_wall(13 * 3600)
+        await schedule.look()
+        assert b.on_disk() == []
+
+
+async def test_old_records_go(tmp_path: Path) -> None:
+    async with bench(tmp_path / "d", purge=PurgeSection(keep_runs=Duration(3600), max_objects_per_second=0)) as b:
+        await b.mails(1)
+        await b.ask()
+        await b.runs.work()
+        assert len(b.rig.parts.catalogue.runs(9)) == 1
+        await b.clock.advance(7200)
+        await b.rig.parts.purges.schedule.look()
+        await until(lambda: b.rig.parts.catalogue.runs(9) == [])
+
+
+async def test_a_resumed_run_works_by_the_version_it_began_with(tmp_path: Path) -> None:
+    alt, clock = MemoryAlt(), VirtualClock()
+    async with bench(tmp_path / "d", purge=SLOW, alt=alt, clock=clock) as b:
+        await b.mails(4)
+        asked = await b.ask()
+        work = asyncio.create_task(b.runs.carry_out(asked))
+        await until(lambda: b.run(asked.number).objects == 2)
+        b.runs.stop()
+        await passing(clock, work)
+    async with bench(tmp_path / "d", '[[rule]]\nname = "all stays"\nthen = "keep"\n', alt=alt, clock=clock) as b:
+        await until(lambda: b.run(asked.number).state is RunState.DONE)
+        assert (b.run(asked.number).rules, b.run(asked.number).objects) == (1, 4)
+        assert b.run(asked.number).note.endswith("version 2 is in force since")

@@ -17,6 +17,7 @@ from tierproxy.s3api.auth import Open
 from tierproxy.store.calls import ANYTHING, Precondition
 from tierproxy.testing.memory_store import MemoryStore
 from tierproxy.testing.probe import Answer, Probe
+from tierproxy.traffic import NOBODY, Visitor
 
 
 def serve(store: MemoryStore, **listen: object) -> Probe:
@@ -204,7 +205,9 @@ async def test_quiet_tells_only_of_failures() -> None:
 
 async def test_one_that_fails_does_not_stop_the_others() -> None:
     class Failing(MemoryStore):
-        async def delete(self, name: ObjectName, precondition: Precondition = ANYTHING) -> None:
+        async def delete(
+            self, name: ObjectName, precondition: Precondition = ANYTHING, *, visitor: Visitor = NOBODY
+        ) -> None:
             if name.key == "b":
                 raise AltUnavailable
             await super().delete(name, precondition)

@@ -86,7 +86,7 @@ async def test_the_store_is_told_who_reads() -> None:
     store = MemoryStore()
     store.put("1", b"x")
     await serve_known(store, "*").get("/mail/1")
-    assert store.clients == ["ann"]
+    assert [visitor.access_key for visitor in store.visitors] == ["ann"]
 
 
 async def test_a_key_that_may_read_may_not_write() -> None:

@@ -113,7 +113,7 @@ async def test_one_that_asks_for_much_and_takes_nothing_is_cut() -> None:
             greedy.sendall(b"GET /mail/1 HTTP/1.1\r\nhost: x\r\n\r\n" * 50)
             await until(lambda: server.connections)
             await until(lambda: not server.connections)
-            assert len(store.clients) < 10
+            assert len(store.visitors) < 10
         finally:
             greedy.close()
 

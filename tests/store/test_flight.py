@@ -69,7 +69,7 @@ async def test_second_read_leaves_a_copy_at_the_second_read_within_the_window(tm
         await clock.advance(200)
         assert await r.get("u.1") == body
         await r.idle()
-        await r.parts.reads.flush()
+        await r.parts.tally.flush()
         assert not on_disk(r), "the first read was too long ago"
         await clock.advance(50)
         assert await r.get("u.1") == body

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tierproxy.config.sections import BucketSection, Config, FillSection, PolicySection, WriteSection
-from tierproxy.model import Ack, FillPolicy, ObjectName, OnAltDown
+from tierproxy.model import Ack, Entry, FillPolicy, ObjectName, OnAltDown, State
+from tierproxy.rules.model import Measure, NumberCondition, Operator, Rule, RuleSet, TextCondition, Word
 from tierproxy.store.policies import Policies, WritePolicy
+from tierproxy.testing.clock import VirtualClock
 from tierproxy.testing.rig import BUCKET, rig
+from tierproxy.traffic import Visitor
 
 CONFIG = Config(
     write=WriteSection(ack=Ack.BOTH, on_alt_down=OnAltDown.QUEUE),
@@ -25,6 +29,11 @@ CONFIG = Config(
         ),
     ),
 )  # fmt: skip
+
+
+def asked_of(config: Config) -> Policies:
+    """Policies of ``config``, where the first directory of a key is its owner."""
+    return Policies(config, VirtualClock(), lambda name: (name.key.partition("/")[0], ""))
 
 
 @pytest.mark.parametrize(
@@ -43,7 +52,7 @@ CONFIG = Config(
 def test_request_pattern_bucket_and_node_are_asked_in_this_order(
     bucket: str, key: str, asked: Ack | None, ack: Ack, down: OnAltDown
 ) -> None:
-    assert Policies(CONFIG).write(ObjectName(bucket, key), asked) == WritePolicy(ack, down)
+    assert asked_of(CONFIG).write(ObjectName(bucket, key), asked) == WritePolicy(ack, down)
 
 
 @pytest.mark.parametrize(
@@ -56,11 +65,11 @@ def test_request_pattern_bucket_and_node_are_asked_in_this_order(
     ],
 )
 def test_the_first_pattern_that_says_something_about_fills_counts(bucket: str, key: str, fill: FillPolicy) -> None:
-    assert Policies(CONFIG).fill(ObjectName(bucket, key)) is fill
+    assert asked_of(CONFIG).fill(ObjectName(bucket, key)) is fill
 
 
 def test_a_reload_applies_to_the_next_question() -> None:
-    policies = Policies(CONFIG)
+    policies = asked_of(CONFIG)
     policies.reload(Config(write=WriteSection(ack=Ack.ALT)))
     assert policies.write(ObjectName("own", "u.1"), None).ack is Ack.ALT
     assert policies.configured() == []
@@ -72,3 +81,35 @@ async def test_the_ack_of_a_key_pattern_is_obeyed(tmp_path: Path) -> None:
         assert (await r.put("tmp/1", b"x")).entry.tiers == ("alt",)
         assert (await r.put("u.1", b"x")).entry.tiers == ("disk", "alt")
         assert (await r.put("tmp/1", b"x", ack=Ack.BOTH)).entry.tiers == ("disk", "alt")
+
+
+def ruled() -> Policies:
+    policies = asked_of(CONFIG)
+    large = NumberCondition(Measure.SIZE, Operator.GT, 1000)
+    policies.rules = RuleSet(
+        (
+            Rule("ann's", (TextCondition(Word.OWNER, ("ann",)),), write=Ack.ALT, fill=FillPolicy.ALWAYS),
+            Rule("large", (large,), write=Ack.DISK, fill=FillPolicy.NEVER),
+        )
+    )
+    return policies
+
+
+def test_a_rule_goes_before_key_patterns_and_buckets_and_after_the_request() -> None:
+    policies = ruled()
+    assert policies.write(ObjectName("own", "tmp/a"), None).ack is Ack.BOTH
+    assert policies.write(ObjectName("own", "tmp/a"), None, size=2000).ack is Ack.DISK
+    assert policies.write(ObjectName("own", "ann/a"), None, size=2000).ack is Ack.ALT
+    assert policies.write(ObjectName("own", "ann/a"), Ack.BOTH, size=2000).ack is Ack.BOTH
+    assert policies.write(ObjectName("own", "a"), None, visitor=Visitor(owner="ann")).ack is Ack.ALT
+
+
+def test_a_rule_decides_fills_by_what_the_row_says_and_where_it_says_nothing_by_the_key() -> None:
+    policies = ruled()
+    small = Entry(ObjectName("own", "tmp/a"), 1, State.CLEAN, 10, "e", 0.0)
+    assert policies.fill(small.name, small) is FillPolicy.NEVER, "its pattern"
+    ann = replace(small, name=ObjectName("own", "ann/tmp"))
+    assert policies.fill(ann.name, ann) is FillPolicy.ALWAYS
+    assert policies.fill(ann.name, replace(ann, owner="bob", folder="", size=2000)) is FillPolicy.NEVER
+    policies.rules = RuleSet()
+    assert policies.fill(ann.name, replace(ann, size=2000)) is FillPolicy.ALWAYS, "the bucket"

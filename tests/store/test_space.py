@@ -14,6 +14,7 @@ from tierproxy.config.sections import DiskSection, MemorySection, QueueSection
 from tierproxy.config.values import Share, Size
 from tierproxy.errors import OutOfSpace
 from tierproxy.model import Ack, FreeSpace, Headers, Tier
+from tierproxy.rules.model import BucketBudget
 from tierproxy.store.body import Md5Check
 from tierproxy.store.space import Reservation, Space, footprint
 from tierproxy.testing.faults import FaultyAlt
@@ -115,9 +116,9 @@ async def test_what_is_reserved_counts_while_bytes_are_still_arriving() -> None:
     ids=["bytes", "bytes-not-inodes", "percent", "inodes", "inodes-left", "no-inodes-known"],
 )
 async def test_min_free_is_left_to_others(keep: Share, free: FreeSpace, refused: bool) -> None:
-    wanted: list[int] = []
+    wanted: list[tuple[int, str]] = []
     budget = space(free, min_free=keep)
-    budget.on_pressure = wanted.append
+    budget.on_pressure = lambda *told: wanted.append(told)
     if refused:
         with pytest.raises(OutOfSpace):
             await budget.reserve_write(1000)
@@ -127,16 +128,16 @@ async def test_min_free_is_left_to_others(keep: Share, free: FreeSpace, refused:
 
 
 async def test_pressure_is_told_of_at_high_water_and_of_what_was_refused() -> None:
-    wanted: list[int] = []
+    wanted: list[tuple[int, str]] = []
     budget = space(high_water=0.5)
-    budget.on_pressure = wanted.append
+    budget.on_pressure = lambda *told: wanted.append(told)
     first = await budget.reserve_write(400_000)
     assert wanted == []
     second = await budget.reserve_write(200_000)
-    assert wanted == [0]
+    assert wanted == [(0, "")]
     with pytest.raises(OutOfSpace):
         budget.reserve_fill(MIB)
-    assert wanted[-1] == footprint(MIB)
+    assert wanted[-1] == (footprint(MIB), "")
     first.release()
     second.release()
 
@@ -144,12 +145,43 @@ async def test_pressure_is_told_of_at_high_water_and_of_what_was_refused() -> No
 async def test_a_write_is_tried_once_more_after_what_can_be_purged_was() -> None:
     budget = space(used=MIB, hard_limit=1.0)
 
-    async def relieve(wanted: int) -> None:
+    async def relieve(wanted: int, _bucket: str) -> None:
         budget.release(wanted)
 
     budget.relieve = relieve
     reservation: Reservation = await budget.reserve_write(1000)
     reservation.release()
+
+
+async def test_a_bucket_is_held_to_its_own_budget_and_others_are_not() -> None:
+    wanted: list[tuple[int, str]] = []
+    budget = space(hard_limit=1.5)
+    budget.reload(budget.settings, [BucketBudget("mail", 100_000)])
+    budget.on_pressure = lambda *told: wanted.append(told)
+    with pytest.raises(OutOfSpace, match="for bucket mail"):
+        budget.reserve_fill(100_000, "mail")
+    assert wanted == [(footprint(100_000), "mail")]
+    budget.reserve_fill(100_000, "other").release()
+    with await budget.reserve_write(100_000, "mail") as claimed:
+        claimed.commit(footprint(100_000))
+    assert (budget.footprint("mail"), budget.footprint("other")) == (footprint(100_000), 0)
+    with pytest.raises(OutOfSpace):
+        await budget.reserve_write(100_000, "mail")
+    budget.release(footprint(100_000), "mail")
+    assert (budget.footprint("mail"), budget.footprint(), budget.reserved, budget.claimed("mail")) == (0, 0, 0, 0)
+
+
+async def test_pressure_of_a_bucket_is_told_at_its_own_high_water() -> None:
+    wanted: list[tuple[int, str]] = []
+    budget = space(high_water=0.9)
+    budget.reload(budget.settings, [BucketBudget("mail", 100_000)])
+    budget.on_pressure = lambda *told: wanted.append(told)
+    first = budget.reserve_fill(50_000, "mail")
+    assert wanted == []
+    second = budget.reserve_fill(20_000, "mail")
+    assert wanted == [(0, "mail")]
+    first.release()
+    second.release()
 
 
 # ---------------------------------------------------------------- a node in its budget

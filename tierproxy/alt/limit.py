@@ -215,6 +215,11 @@ class Counted:
     def __repr__(self) -> str:
         return f"<Counted {sum(self.requests.values())} {self._alt!r}>"
 
+    def sample(self) -> dict[str, int]:
+        """By dotted name: ``alt.get.ok``, ``alt.put.AltUnavailable``, ``alt.bytes.read``, ``alt.bytes.written``."""
+        found = {f"alt.{kind}.{outcome}": count for (kind, outcome), count in self.requests.items()}
+        return found | {"alt.bytes.read": self.bytes_read, "alt.bytes.written": self.bytes_written}
+
     def total(self, kind: str) -> int:
         """Operations of one class, whatever came of them."""
         return sum(count for (found, _), count in self.requests.items() if found == kind)

@@ -2,11 +2,19 @@
 
 One writer thread commits every waiting change in one transaction (``writer``); the loop looks up on a read connection
 of its own (``database``); pages are read in threads. A change is durable, and visible to every look-up, when its call
-returns. Another process uses ``open_reader`` and ``hurry_from_outside`` and nothing else.
+returns. Another process uses ``open_reader`` and ``open_outside`` and nothing else.
 """
 
 from tierproxy.catalogue.connection import catalogue_file
-from tierproxy.catalogue.outside import CatalogueReader, hurry_from_outside, open_reader
+from tierproxy.catalogue.outside import CatalogueReader, OutsideChanges, hurry_from_outside, open_outside, open_reader
 from tierproxy.catalogue.sqlite import SqliteCatalogue
 
-__all__ = ["CatalogueReader", "SqliteCatalogue", "catalogue_file", "hurry_from_outside", "open_reader"]
+__all__ = [
+    "CatalogueReader",
+    "OutsideChanges",
+    "SqliteCatalogue",
+    "catalogue_file",
+    "hurry_from_outside",
+    "open_outside",
+    "open_reader",
+]

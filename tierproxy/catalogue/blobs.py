@@ -1,31 +1,28 @@
-"""Which entries have bytes on disk, when they were read, and what goes first."""
+"""Which entries have bytes on disk, what goes first, and blobs that were damaged."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
 
 from tierproxy.catalogue.database import Database
 from tierproxy.catalogue.entries import current, stale
 from tierproxy.catalogue.rows import ENTRY, entry_of
-from tierproxy.model import Entry, ObjectName, Touch
+from tierproxy.model import Entry, ObjectName
 
 # The condition and the expression of the index entry_victim, word for word.
 VICTIMS = (
     f"SELECT {ENTRY} FROM entry INDEXED BY entry_victim WHERE state = 'clean' AND blob IS NOT NULL "
     "ORDER BY coalesce(last_read_at, stored_at) LIMIT ?"
 )
-READ = (
-    "UPDATE entry SET reads = reads + ?, last_read_at = max(coalesce(last_read_at, ?), ?) WHERE bucket = ? AND key = ?"
-)
 DROP = (
-    "UPDATE entry SET blob = NULL, blob_bytes = 0, purged_at = ?, purged_by = ? "
+    "UPDATE entry SET blob = NULL, blob_bytes = 0, purged_at = ?, purged_by = ?, purged_run = NULL, "
+    "visits = 0, main = 0, queued_at = NULL "
     "WHERE bucket = ? AND key = ? AND generation = ? AND blob = ? AND state = 'clean'"
 )
 
 
 class Blobs:
-    """Reads are counted here and purges booked; which purge is wise is decided elsewhere."""
+    """Blobs one at a time. Purges come in batches: ``purging``."""
 
     def __init__(self, database: Database) -> None:
         self._reads = database.reads
@@ -36,10 +33,6 @@ class Blobs:
 
     async def drop_blob(self, name: ObjectName, generation: int, blob: str, *, by: str, at: float) -> None:
         await self._change(lambda connection: _drop(connection, name, generation, blob, by, at))
-
-    async def touch(self, reads: Sequence[Touch]) -> None:
-        rows = [(touch.reads, touch.last_read_at, touch.last_read_at, *touch.name) for touch in reads]
-        await self._change(lambda connection: connection.executemany(READ, rows).rowcount)
 
 
 def _drop(connection: sqlite3.Connection, name: ObjectName, generation: int, blob: str, by: str, at: float) -> None:

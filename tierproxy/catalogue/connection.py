@@ -56,6 +56,7 @@ def connect(file: Path, *, cache_kib: int, read_only: bool = False) -> sqlite3.C
     )
     try:
         connection.execute(f"PRAGMA cache_size = -{cache_kib}")
+        connection.create_function("lowered", 1, str.lower, deterministic=True)  # SQLite's lower() knows ASCII alone
         connection.execute("PRAGMA temp_store = MEMORY")
         if read_only:
             connection.execute("PRAGMA query_only = ON")

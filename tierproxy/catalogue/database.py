@@ -12,13 +12,16 @@ from tierproxy.catalogue.connection import connect, translated, translating
 from tierproxy.catalogue.migrations import migrate
 from tierproxy.catalogue.rows import Row
 from tierproxy.catalogue.writer import Writer
+from tierproxy.offload import ThreadPool
 from tierproxy.ports import Offload
 
 T = TypeVar("T")
+Prepare = Callable[[sqlite3.Connection], None]
 
 LOOP_CACHE_KIB = 64 * 1024
 WRITER_CACHE_KIB = 64 * 1024
 READER_CACHE_KIB = 8 * 1024
+PLAN_NICE = 15  #: of 19: plans take what reads leave
 
 
 class Reads:
@@ -68,6 +71,7 @@ class ReadPool:
         self._file = file
         self._threads = threads
         self._idle: list[Reads] = []  # append and pop are atomic
+        self._busy: list[Reads] = []
         self._closed = False
 
     async def run(self, query: Callable[..., T], *values: Any) -> T:
@@ -78,6 +82,11 @@ class ReadPool:
         """Something else that blocks, in the same threads."""
         return await self._threads.run(blocking)
 
+    def interrupt(self) -> None:
+        """End the statements that run now: their queries raise DiskError. For the end of the node."""
+        for reads in list(self._busy):
+            reads.connection.interrupt()
+
     def close(self) -> None:
         """Connections in use close when their query ends."""
         self._closed = True
@@ -86,10 +95,12 @@ class ReadPool:
 
     def _read(self, query: Callable[..., T], *values: Any) -> T:
         reads = self._borrow()
+        self._busy.append(reads)
         try:
             with reads.snapshot():
                 return query(reads, *values)
         finally:
+            self._busy.remove(reads)
             self._idle.append(reads)
             if self._closed:
                 self.close()
@@ -105,18 +116,22 @@ class ReadPool:
 class Database:
     """What the parts of the catalogue share. ``reads`` belongs to the loop's thread, ``pool`` to any."""
 
-    def __init__(self, file: Path, threads: Offload) -> None:
-        """Open or create ``file`` and bring it up to date. Blocks; at start only. Raises ConfigError, DiskError."""
+    def __init__(self, file: Path, threads: Offload, prepare: Prepare = lambda connection: None) -> None:
+        """Open or create ``file`` and bring it up to date. Blocks; at start only. ``prepare`` gives the write
+        connection what statements need. Raises ConfigError, DiskError."""
         self.file = file
         self._closed = False
         with translating():
             self._connection = _opened(file)
             try:
+                prepare(self._connection)
                 self.reads = Reads(connect(file, cache_kib=LOOP_CACHE_KIB, read_only=True))
             except BaseException:
                 self._connection.close()
                 raise
         self.pool = ReadPool(file, threads)
+        self._plan_threads = ThreadPool("plans", 1, nice=PLAN_NICE)  # its thread starts with the first plan
+        self.plans = ReadPool(file, self._plan_threads)
         self.writer = Writer(self._connection)
         self.change = self.writer.change
 
@@ -125,7 +140,9 @@ class Database:
         if self._closed:
             return
         self._closed = True
-        await self.pool.call(self.writer.stop)
+        self.plans.interrupt()
+        await self.pool.call(self.writer.stop)  # first: from here on changes are refused
+        await self._plan_threads.close()
         self.reads.close()  # on the thread that uses it, and before the writer's: the last to close removes the WAL
         await self.pool.call(self._finish)
 
@@ -138,6 +155,7 @@ class Database:
 
     def _finish(self) -> None:
         self.pool.close()
+        self.plans.close()
         try:
             with translating():
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -13,19 +13,40 @@ from tierproxy.catalogue.buckets import has_bucket, require_bucket
 from tierproxy.catalogue.database import Database, Reads
 from tierproxy.catalogue.journal import end_job, replace_job
 from tierproxy.catalogue.multipart import end_upload
-from tierproxy.catalogue.rows import ENTRY, entry_of, entry_row, placeholders
+from tierproxy.catalogue.rows import ENTRY, entry_of, entry_row
 from tierproxy.errors import StaleGeneration
 from tierproxy.model import Entry, Job, JobKind, ObjectName, State
 
 FIND = f"SELECT {ENTRY} FROM entry WHERE bucket = ? AND key = ?"
+# What is known of the first blob of a row. Owner and folder are the request's word (bits 1 and 2 of `named`) or the
+# naming patterns'. A GDSF worth counts the write as the first read: else every new blob would be the next to go.
+VALUES = f"""{", ".join(f"?{number}" for number in range(1, 19))},
+    coalesce(nullif(?19, ''), owner_of(?1, ?2)), coalesce(nullif(?20, ''), folder_of(?1, ?2)),
+    coalesce(?19 <> '', 0) + 2 * coalesce(?20 <> '', 0), iif(?11 IS NULL, NULL, ?14),
+    coalesce((SELECT inflation FROM eviction WHERE bucket = ''), 0) + max(?16, 1) / max(?5 / 1024.0, 1)"""
+INSERT = f"INSERT INTO entry ({ENTRY}, named, queued_at, worth) VALUES ({VALUES})"
 # An upsert, not INSERT OR REPLACE: that would delete the old row without its trigger, and the totals would drift.
-STORE = f"""INSERT INTO entry ({ENTRY}) VALUES ({placeholders(ENTRY)})
+# Counts and day bins are the key's history and stay, also when the content is another or was deleted in between. A
+# word of a request stays until another request names another; a row that is handed back as it was read names nothing.
+# A new blob begins anew in the FIFO orders, in S3-FIFO's main queue if a purge had removed the one before.
+STORE = f"""{INSERT}
     ON CONFLICT (bucket, key) DO UPDATE SET
         generation = excluded.generation, state = excluded.state, size = excluded.size, etag = excluded.etag,
         written_at = excluded.written_at, alt_etag = excluded.alt_etag, headers = excluded.headers,
         parts = excluded.parts, blob = excluded.blob, blob_bytes = excluded.blob_bytes, xxh3 = excluded.xxh3,
         stored_at = excluded.stored_at, last_read_at = excluded.last_read_at, reads = excluded.reads,
-        purged_at = excluded.purged_at, purged_by = excluded.purged_by"""
+        purged_at = excluded.purged_at, purged_by = excluded.purged_by,
+        owner = iif(entry.named & 1 AND NOT excluded.named & 1, entry.owner, excluded.owner),
+        folder = iif(entry.named & 2 AND NOT excluded.named & 2, entry.folder, excluded.folder),
+        named = entry.named | (excluded.named & 1) * (excluded.owner <> entry.owner)
+            | (excluded.named & 2) * (excluded.folder <> entry.folder),
+        visits = iif(excluded.blob IS entry.blob, entry.visits, 0),
+        main = CASE WHEN excluded.blob IS entry.blob THEN entry.main WHEN excluded.blob IS NULL THEN 0
+            ELSE entry.blob IS NULL AND entry.purged_at IS NOT NULL AND entry.purged_by <> 'repair' END,
+        queued_at = iif(excluded.blob IS entry.blob, entry.queued_at, excluded.queued_at),
+        worth = iif(excluded.blob IS entry.blob, entry.worth, excluded.worth),
+        pinned_until = iif(excluded.state = 'deleting', NULL, entry.pinned_until),
+        purged_run = iif(excluded.purged_at IS NULL, NULL, entry.purged_run)"""
 
 REMEMBERED = 4096  #: rows
 
@@ -45,7 +66,7 @@ class Entries:
 
     def find(self, name: ObjectName) -> Entry | None:
         """Rows are remembered until this process' next commit: a read asks twice, and reads come in bursts. Another
-        process changes no row."""
+        process changes no more of a row than its pin, which no entry tells of."""
         if self._found_at != self._writer.commits or len(self._found) >= REMEMBERED:
             self._found_at = self._writer.commits  # before the query: what is newer is asked for again
             self._found.clear()

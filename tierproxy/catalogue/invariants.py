@@ -44,6 +44,37 @@ RULES = {
     "queue totals that do not add up": """
         SELECT * FROM queue WHERE (jobs, bytes, failing) <> (
             SELECT count(*), coalesce(sum(size), 0), count(*) FILTER (WHERE attempts > 0) FROM job)""",
+    "blob without its place in the queue, or the other way round": """
+        SELECT bucket, key FROM entry WHERE (blob IS NULL) <> (queued_at IS NULL)""",
+    "visits without a blob": """
+        SELECT bucket, key, visits FROM entry
+        WHERE visits NOT BETWEEN 0 AND 3 OR (blob IS NULL AND (visits, main) <> (0, 0))""",
+    "read counts below nothing": """
+        SELECT bucket, key, reads, machine_reads FROM entry WHERE reads < 0 OR machine_reads < 0""",
+    "last read before the read before it": """
+        SELECT bucket, key FROM entry WHERE previous_read_at IS NOT NULL
+            AND (last_read_at IS NULL OR last_read_at < previous_read_at)""",
+    "pin of a tombstone": """
+        SELECT bucket, key FROM entry WHERE state <> 'clean' AND state = 'deleting' AND pinned_until IS NOT NULL""",
+    "day bin without its entry": """
+        SELECT bucket, key, day FROM read_day d WHERE reads < 0 OR machine_reads < 0 OR NOT EXISTS (
+            SELECT 1 FROM entry e WHERE e.bucket = d.bucket AND e.key = d.key)""",
+    "more reads in day bins than altogether": """
+        SELECT bucket, key FROM read_day d GROUP BY bucket, key HAVING (SELECT sum(d.reads) > e.reads
+            OR sum(d.machine_reads) > e.machine_reads FROM entry e WHERE e.bucket = d.bucket AND e.key = d.key)""",
+    "minute or hour that begins in between": "SELECT span, at FROM rollup WHERE span NOT IN (60, 3600) OR at % span",
+    "shadow without an entry, or when there is none": """
+        SELECT bucket, key FROM shadow s WHERE NOT (SELECT value FROM fact WHERE name = 'shadow') OR NOT EXISTS (
+            SELECT 1 FROM entry e WHERE e.bucket = s.bucket AND e.key = s.key AND e.state <> 'deleting')""",
+    "shadow blob without its times": """
+        SELECT bucket, key FROM shadow
+        WHERE coalesce(stored_at, purged_at) IS NULL OR (purged_at IS NULL) <> (purged_by IS NULL)""",
+    "purge run whose reasons do not add up": """
+        SELECT number FROM purge_run r WHERE (objects, bytes) <> (
+            SELECT coalesce(sum(objects), 0), coalesce(sum(bytes), 0) FROM purge_run_rule WHERE run = r.number)""",
+    "purge run that went backwards": """
+        SELECT number FROM purge_run WHERE skipped < 0 OR objects < 0 OR (cursor_bucket IS NULL) <> (cursor_key IS NULL)
+        UNION ALL SELECT run FROM purge_run_rule WHERE run NOT IN (SELECT number FROM purge_run)""",
     "damage in the database file": "SELECT quick_check FROM pragma_quick_check(10) WHERE quick_check <> 'ok'",
 }
 SHOWN = 5

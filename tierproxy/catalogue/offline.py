@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tierproxy.catalogue.database import Database
-from tierproxy.catalogue.entries import current, store
+from tierproxy.catalogue.entries import INSERT, current, store
 from tierproxy.catalogue.invariants import violations
 from tierproxy.catalogue.journal import replace_job
-from tierproxy.catalogue.rows import ENTRY, entry_row, placeholders
+from tierproxy.catalogue.rows import entry_row
 from tierproxy.model import Entry, Job, JobKind, State
 
-INSERT = f"INSERT INTO entry ({ENTRY}) VALUES ({placeholders(ENTRY)}) ON CONFLICT (bucket, key) DO NOTHING"
+INSERT_NEW = f"{INSERT} ON CONFLICT (bucket, key) DO NOTHING"
 
 
 class Offline:
@@ -35,7 +35,7 @@ class Offline:
 
 def _insert_listed(connection: sqlite3.Connection, entries: Sequence[Entry]) -> int:
     rows = [entry_row(replace(entry, state=State.CLEAN, blob=None, blob_bytes=0)) for entry in entries]
-    return connection.executemany(INSERT, rows).rowcount if rows else 0
+    return connection.executemany(INSERT_NEW, rows).rowcount if rows else 0
 
 
 def _adopt_all(connection: sqlite3.Connection, entries: Sequence[Entry]) -> list[Entry]:
@@ -51,7 +51,7 @@ def _adopt(connection: sqlite3.Connection, entry: Entry) -> Entry | None:
         return None
     if old is not None and (old.generation, old.blob is not None) >= (entry.generation, entry.blob is not None):
         return entry
-    store(connection, entry)
+    store(connection, entry if old is None else replace(entry, reads=old.reads, last_read_at=old.last_read_at))
     put = Job(entry.name, entry.generation, JobKind.PUT, entry.size, queued_at=entry.written_at)
     replace_job(connection, entry.name, put if entry.state is State.DIRTY else None)
     return old

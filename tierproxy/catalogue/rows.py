@@ -13,10 +13,10 @@ Row = tuple[Any, ...]
 
 ENTRY = (
     "bucket, key, generation, state, size, etag, written_at, alt_etag, headers, parts, blob, blob_bytes, xxh3, "
-    "stored_at, last_read_at, reads, purged_at, purged_by"
+    "stored_at, last_read_at, reads, purged_at, purged_by, owner, folder"
 )
 JOB = "bucket, key, generation, kind, size, queued_at, attempts, next_try_at, last_error"
-UPLOAD = "id, bucket, key, headers, created_at, ack, checksum_algorithm, checksum_type"
+UPLOAD = "id, bucket, key, headers, created_at, ack, checksum_algorithm, checksum_type, owner, folder"
 PART = "number, size, etag, file, modified_at, checksums"
 
 _STATES = {str(state): state for state in State}
@@ -50,6 +50,7 @@ def entry_row(entry: Entry) -> Row:
         *entry.name, entry.generation, entry.state, entry.size, entry.etag, entry.written_at, entry.alt_etag,
         headers, json_or_null(entry.parts), entry.blob, entry.blob_bytes, entry.xxh3,
         entry.stored_at, entry.last_read_at, entry.reads, entry.purged_at, entry.purged_by,
+        entry.owner, entry.folder,
     )  # fmt: skip
 
 
@@ -84,13 +85,13 @@ def upload_row(upload: Upload) -> Row:
     """The values of ``UPLOAD``."""
     return (
         upload.id, *upload.name, headers_text(upload.headers), upload.created_at,
-        upload.ack, upload.checksum_algorithm, upload.checksum_type,
+        upload.ack, upload.checksum_algorithm, upload.checksum_type, upload.owner, upload.folder,
     )  # fmt: skip
 
 
 def upload_of(row: Row) -> Upload:
     ack = None if row[5] is None else Ack(row[5])
-    return Upload(row[0], ObjectName(row[1], row[2]), headers_of(row[3]), row[4], ack, row[6], row[7])
+    return Upload(row[0], ObjectName(row[1], row[2]), headers_of(row[3]), row[4], ack, *row[6:])
 
 
 def part_row(part: Part) -> Row:

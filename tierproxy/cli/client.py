@@ -151,9 +151,9 @@ class ObjectClient:
         self._connection.close()
 
     @contextmanager
-    def get(self, name: ObjectName) -> Iterator[Answer]:
+    def get(self, name: ObjectName, headers: Mapping[str, str] | None = None) -> Iterator[Answer]:
         """GetObject. Raises NoSuchKey, NoSuchBucket, RequestError, Unreachable."""
-        with self._exchange("GET", name) as answer:
+        with self._exchange("GET", name, headers=headers) as answer:
             yield answer
 
     def read(self, name: ObjectName) -> tuple[Answer, bytes]:
@@ -166,8 +166,8 @@ class ObjectClient:
         with self._exchange("PUT", name, body=body, size=size, headers=headers or {}) as answer:
             return answer
 
-    def head(self, name: ObjectName) -> Answer:
-        with self._exchange("HEAD", name) as answer:
+    def head(self, name: ObjectName, headers: Mapping[str, str] | None = None) -> Answer:
+        with self._exchange("HEAD", name, headers=headers) as answer:
             return answer
 
     def delete(self, name: ObjectName) -> Answer:

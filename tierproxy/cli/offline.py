@@ -23,6 +23,7 @@ from tierproxy.disk.fsio import Files
 from tierproxy.disk.lock import DataLock
 from tierproxy.disk.mark import CommitMark
 from tierproxy.errors import ConfigError
+from tierproxy.mail.names import Naming
 from tierproxy.offload import ThreadPool
 from tierproxy.ports import AltTier, Clock
 from tierproxy.store import walks
@@ -67,13 +68,14 @@ class Offline:
     disk: DiskBlobs
     alt: AltTier | None
     stack: AsyncExitStack
+    naming: Naming
 
     def catalogue(self, data: Path | None = None) -> SqliteCatalogue:
         """Of ``data`` (default: the data directory); closed with this. Raises ConfigError when the data directory has
         blobs and no catalogue: an empty one, once made, would be taken for the right one."""
         if data is None:
             refuse_lost_catalogue(self.data)
-        opened = SqliteCatalogue(data or self.data, self.threads)
+        opened = SqliteCatalogue(data or self.data, self.threads, naming=self.naming.of)
         self.stack.push_async_callback(opened.close)
         if data is None:
             opened.account_for(CommitMark(self.data, self.files).read())
@@ -99,7 +101,8 @@ async def offline(config: Config, *, with_alt: bool) -> AsyncIterator[Offline]:
         alt = open_alt(config, clock) if with_alt else None
         if alt is not None:
             stack.push_async_callback(alt.close)
-        yield Offline(data, clock, files, threads, disk, alt, stack)
+        naming = Naming(config.naming, config.folders)
+        yield Offline(data, clock, files, threads, disk, alt, stack, naming)
 
 
 @contextmanager

@@ -7,7 +7,22 @@ from typing import Annotated
 
 import typer
 
-from tierproxy.cli import catalogue, check, config, demo, objects, queue, serve
+from tierproxy.cli import (
+    catalogue,
+    check,
+    config,
+    demo,
+    explain,
+    history,
+    objects,
+    pins,
+    purge,
+    queue,
+    rules,
+    serve,
+    stats,
+    warm,
+)
 from tierproxy.cli.outcome import EPILOG, Group
 
 app = typer.Typer(
@@ -23,6 +38,10 @@ app.command(rich_help_panel="Data directory")(check.check)
 app.add_typer(queue.commands, name="queue", rich_help_panel="Data directory")
 app.add_typer(catalogue.commands, name="catalogue", rich_help_panel="Data directory")
 app.add_typer(config.commands, name="config", rich_help_panel="The node")
+app.add_typer(rules.commands, name="rules", rich_help_panel="Reads and purges")
+for command in (stats.stats, explain.explain, purge.purge, purge.runs, pins.pin, pins.unpin, warm.warm):
+    app.command(rich_help_panel="Reads and purges")(command)
+app.add_typer(history.commands, name="history", rich_help_panel="Reads and purges")
 objects.register(app)
 
 

@@ -53,7 +53,7 @@ async def run(config: Config, path: Path | None) -> None:
 
 
 class Reloads:
-    """Applies a changed configuration file to a running node."""
+    """Applies a changed configuration file, and changed rule files, to a running node."""
 
     def __init__(self, node: Node, running: Config, path: Path | None) -> None:
         self._node = node
@@ -70,6 +70,7 @@ class Reloads:
             loaded = examine(self._path, os.environ)
         except ConfigError as error:
             event(log, logging.ERROR, "configuration not reloaded", error=error, hint=error.hint)
+            self._node.parts.purges.live.hurry()
             return
         doubts(loaded)
         result = reloaded(self._running, loaded.config)

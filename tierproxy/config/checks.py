@@ -256,6 +256,21 @@ def _reach(key: KeySection, number: int, config: Config) -> Iterator[Finding]:
             yield ("key", number, "buckets"), f"there is no bucket {bucket!r}{guess}"
 
 
+def _naming(config: Config) -> Iterator[Finding]:
+    for number, naming in enumerate(config.naming):
+        try:
+            groups = re.compile(naming.pattern).groupindex
+        except (re.error, RecursionError, OverflowError) as error:
+            yield ("naming", number, "pattern"), f"is no regular expression: {error}"
+            continue
+        if "owner" not in groups:
+            yield ("naming", number, "pattern"), "has no group owner: write (?P<owner>[^/]+) where the user's name is"
+        for group in sorted(groups.keys() - {"owner", "folder"}):
+            yield ("naming", number, "pattern"), f"has the group {group}: only owner and folder mean something"
+        if not naming.bucket:
+            yield ("naming", number, "bucket"), "is empty and matches no bucket; * matches every bucket"
+
+
 def _useless_options(config: Config) -> Iterator[str]:
     for bucket in config.bucket:
         ack = bucket.ack or config.write.ack
@@ -274,6 +289,6 @@ def _weak_secrets(config: Config) -> Iterator[str]:
 
 
 _CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
-    _node, _listen, _tls, _alt, _budgets, _buckets, _dynamic, _overlaps, _keys,
+    _node, _listen, _tls, _alt, _budgets, _buckets, _dynamic, _overlaps, _keys, _naming,
 )  # fmt: skip
 _DOUBTS: tuple[Callable[[Config], Iterator[str]], ...] = (_useless_options, _weak_secrets)

@@ -12,6 +12,7 @@ from tierproxy.config.sections import (
     BucketSection,
     Config,
     KeySection,
+    NamingSection,
     NodeSection,
     PolicySection,
 )
@@ -41,6 +42,7 @@ _SAMPLES: dict[str, Any] = {
     "bucket": BucketSection(name="mail"),
     "bucket.policy": PolicySection(key="*/dovecot.index*", ack=Ack.DISK),
     "key": KeySection(access_key_id="mailstore", secret_env=SECRET_VARIABLE),
+    "naming": NamingSection(pattern="mail/(?P<owner>[^/]+)/(?P<folder>[^/]+)/.*"),
 }
 """Shown, commented out, where a configuration has no entry of an array."""
 

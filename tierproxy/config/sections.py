@@ -214,6 +214,95 @@ class ScrubSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PurgeSection:
+    """Purge rules, and how fast purges go. What is kept and purged is written in the rule file."""
+
+    rules: str = option(
+        "", "the rule file (see docs/rules.md), read again when it changes; empty: pressure alone, by LRU", reload=True
+    )
+    shadow: str = option(
+        "", "a rule file that is evaluated for bookkeeping beside the live one; empty for none", reload=True
+    )
+    watch: Duration = option(
+        Duration(2), "how often the files are looked at, and what the command line asks for", reload=True, least=0.1
+    )
+    max_objects_per_second: int = option(
+        2000, "speed of rule and operator purges; 0 for no limit. Pressure is not slowed", reload=True, least=0
+    )
+    max_bytes_per_second: Size = option(Size(0), "the same in bytes; 0 for no limit", reload=True)
+    keep_runs: Duration = option(
+        Duration(90 * 86400), "records of purge runs older than this go", reload=True, least=60
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountingSection:
+    """What counts as a read, and whose."""
+
+    range_window: Duration = option(
+        Duration(60),
+        "ranges of one object by one client are one read while none comes later than this after the last",
+        reload=True,
+    )
+    machine_access_keys: tuple[str, ...] = option(
+        (), "access keys (shell patterns) whose reads are a machine's: counted apart, promote nothing", reload=True
+    )
+    machine_user_agents: tuple[str, ...] = option(
+        (), "user agents (shell patterns) whose reads are a machine's", reload=True
+    )
+    machine_keys: tuple[str, ...] = option(
+        ("*dovecot.index*", "*dovecot.list.index*", "*/idx/bundle.*"),
+        "object keys (shell patterns) that only machines read",
+        reload=True,
+    )
+    scan_objects: int = option(
+        20,
+        "a client that reads this many objects of one owner in key order is scanning (a resync); 0: never",
+        reload=True,
+        least=0,
+    )
+    scan_gap: Duration = option(Duration(10), "the reads of a scan are at most this far apart", reload=True, least=0)
+    keep_days: int = option(400, "days that day bins and hour rollups are kept", reload=True, least=1)
+    keep_minutes: Duration = option(Duration(2 * 86400), "how long minute rollups are kept", reload=True, least=60)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoldersSection:
+    """Folder classes: which folder names (shell patterns, in any case) mean what. The first match counts."""
+
+    inbox: tuple[str, ...] = option(("inbox",), "new mail")
+    sent: tuple[str, ...] = option(("sent", "sent *", "sent-*", "gesendet*", "envoy*", "inbox.sent*"), "sent mail")
+    drafts: tuple[str, ...] = option(("drafts", "draft", "entw*", "brouillons", "inbox.drafts*"), "drafts")
+    trash: tuple[str, ...] = option(
+        ("trash", "deleted*", "papierkorb", "corbeille", "inbox.trash*", "bin"), "deleted mail"
+    )
+    junk: tuple[str, ...] = option(("junk*", "spam*", "inbox.junk*", "inbox.spam*"), "junk mail")
+    archive: tuple[str, ...] = option(("archive*", "archiv", "archiv/*", "inbox.archive*"), "archives")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistorySection:
+    """The log of reads, writes, deletes and purges, for what-if: Parquet segments below <data_dir>/history."""
+
+    enabled: bool = option(True, "write history")
+    max_age: Duration = option(Duration(400 * 86400), "older segments are removed", reload=True, least=60)
+    max_bytes: Size = option(Size(2 * 2**30), "the oldest segments are removed beyond this", reload=True, least=2**20)
+    segment_events: int = option(250_000, "events in a segment", reload=True, least=1)
+    segment_age: Duration = option(Duration(3600), "a segment is closed after this", reload=True, least=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamingSection:
+    """Owner and folder of an object from its key. The first pattern that matches the whole key counts; without any
+    [[naming]] the built-in ones for sdbox, Maildir and Dovecot Pro obox do (docs/rules.md)."""
+
+    pattern: str = required(
+        "regular expression for the whole key with the named groups owner and (not necessarily) folder"
+    )
+    bucket: str = option("*", "buckets (shell pattern) it is for")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PolicySection:
     """Write and fill policy for keys of a bucket that match a pattern; the first match counts."""
 
@@ -281,6 +370,11 @@ class Config:
     fill: FillSection = field(default_factory=FillSection)
     queue: QueueSection = field(default_factory=QueueSection)
     scrub: ScrubSection = field(default_factory=ScrubSection)
+    purge: PurgeSection = field(default_factory=PurgeSection)
+    counting: CountingSection = field(default_factory=CountingSection)
+    folders: FoldersSection = field(default_factory=FoldersSection)
+    history: HistorySection = field(default_factory=HistorySection)
     dynamic_buckets: DynamicBucketsSection = field(default_factory=DynamicBucketsSection)
+    naming: tuple[NamingSection, ...] = ()
     bucket: tuple[BucketSection, ...] = ()
     key: tuple[KeySection, ...] = ()

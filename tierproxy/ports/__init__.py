@@ -9,8 +9,10 @@ Errors: each method raises only the part of ``tierproxy.errors`` named in its do
 from tierproxy.ports.alt import AltBody, AltTier
 from tierproxy.ports.body import BodyCheck
 from tierproxy.ports.catalogue import Catalogue
+from tierproxy.ports.counting import Counting, HistoryLog
 from tierproxy.ports.disk import DiskTier, OpenBlob, Source, Staged
-from tierproxy.ports.machine import Clock, Offload
+from tierproxy.ports.machine import Clock, FileCalls, Offload
+from tierproxy.ports.planning import Planning, Purging
 from tierproxy.ports.rooms import Alarms, Hot, Leaser, NoticeBus, Purgeable
 
 __all__ = [
@@ -20,13 +22,18 @@ __all__ = [
     "BodyCheck",
     "Catalogue",
     "Clock",
+    "Counting",
     "DiskTier",
+    "FileCalls",
+    "HistoryLog",
     "Hot",
     "Leaser",
     "NoticeBus",
     "Offload",
     "OpenBlob",
+    "Planning",
     "Purgeable",
+    "Purging",
     "Source",
     "Staged",
 ]

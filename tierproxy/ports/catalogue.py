@@ -16,12 +16,13 @@ from tierproxy.model import (
     Part,
     QueueTotals,
     Totals,
-    Touch,
     Upload,
 )
+from tierproxy.ports.counting import Counting
+from tierproxy.ports.planning import Planning, Purging
 
 
-class Catalogue(Protocol):
+class Catalogue(Counting, Planning, Purging, Protocol):
     """The only truth about which objects exist and where their bytes are.
 
     Look-ups marked loop use a read connection on the calling thread (tens of microseconds). Every ``async`` change
@@ -97,11 +98,7 @@ class Catalogue(Protocol):
         ...
 
     async def drop_blob(self, name: ObjectName, generation: int, blob: str, *, by: str, at: float) -> None:
-        """A purge (or a repair): CLEAN row of that generation and blob -> no blob, purged_at, purged_by."""
-        ...
-
-    async def touch(self, reads: Sequence[Touch]) -> None:
-        """Add to the read counters. Names without a row are ignored."""
+        """A repair: CLEAN row of that generation and blob -> no blob, purged_at, purged_by. Purges: ``drop_blobs``."""
         ...
 
     def victims(self, limit: int) -> list[Entry]:

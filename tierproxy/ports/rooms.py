@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from tierproxy.model import (
-    Entry,
-    ObjectName,
-)
+from tierproxy.model import Entry, ObjectName
+from tierproxy.purges import Booking, Drop, Purged
 
 
 class Hot(Protocol):
@@ -51,8 +49,12 @@ class Leaser(Protocol):
 
 
 class Purgeable(Protocol):
-    """What a purge run needs of the store: remove one blob from disk if the plan's facts still hold."""
+    """What a purge run needs of the store: remove blobs from disk if the plan's facts still hold."""
 
-    async def purge(self, entries: Sequence[Entry], *, by: str) -> int:
-        """Returns the bytes released. Entries that changed since are skipped."""
+    async def purge(self, drops: Sequence[Drop], *, booking: Booking | None = None) -> Purged:
+        """Drops whose rows changed since, that are pinned, or whose blob is being read stay. Raises DiskError."""
+        ...
+
+    def footprint(self, bucket: str) -> int:
+        """loop. Bytes of blobs of ``bucket`` on disk, "" for all."""
         ...

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from tierproxy.config.sections import DiskSection
-from tierproxy.model import Entry, FreeSpace, State
+from tierproxy.model import FreeSpace
+from tierproxy.purges import OPERATOR, PRESSURE, Candidate, Drop, by_rule
+from tierproxy.rules.model import Action, ActionKind, Budget, Order, Rule, RuleSet
 
 SLACK = 0.01  #: share of max_bytes freed beyond min_free, so that not every write at the edge starts a run
+EVERYTHING = "(everything)"  #: name of the rule that stands for an operator's word
 
 
 class Pressure(Protocol):
     """What a purge has to know of the space accounting. ``tierproxy.store.space.Space`` is one."""
 
-    @property
-    def used(self) -> int:
-        """Bytes of blobs and staged parts on disk."""
+    def claimed(self, bucket: str = "") -> int:
+        """Bytes of blobs and staged parts on disk and those claimed for files being written, of ``bucket`` or all."""
         ...
 
     @property
@@ -27,7 +29,12 @@ class Pressure(Protocol):
 
     @property
     def settings(self) -> DiskSection:
-        """The budget as configured now."""
+        """The budget as it is now."""
+        ...
+
+    @property
+    def budgets(self) -> Mapping[str, int]:
+        """``max_bytes`` of the buckets that have a budget of their own."""
         ...
 
     def free(self) -> FreeSpace:
@@ -37,49 +44,37 @@ class Pressure(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """How much has to go. ``reason`` is the strongest: ``high water``, ``min_free bytes`` or ``min_free inodes``."""
+    """How much has to go. ``reason`` is the strongest: ``high water``, ``min_free bytes``, ``min_free inodes`` or
+    ``bucket budget``. ``bucket``: whose blobs have to go, "" for any."""
 
     bytes: int
     files: int
     reason: str
+    bucket: str = ""
 
     def less(self, released: int, removed: int) -> Need | None:
         """What is left of the need after ``removed`` blobs of together ``released`` bytes are gone; None: it is met."""
-        left = Need(max(0, self.bytes - released), max(0, self.files - removed), self.reason)
+        left = replace(self, bytes=max(0, self.bytes - released), files=max(0, self.files - removed))
         return left if left.bytes or left.files else None
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One blob that should go."""
+    """One blob that should go, and why, for people."""
 
-    entry: Entry
+    drop: Drop
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Blobs to purge, in order. ``rest`` is what the need still lacks once they are gone; None: nothing."""
-
-    choices: tuple[Choice, ...]
-    rest: Need | None
-
-    @property
-    def entries(self) -> list[Entry]:
-        return [choice.entry for choice in self.choices]
-
-    @property
-    def bytes(self) -> int:
-        return sum(choice.entry.blob_bytes for choice in self.choices)
-
-
-def need(pressure: Pressure, wanted: int = 0) -> Need | None:
-    """What has to go now; None when the budget holds.
+def need(pressure: Pressure, wanted: int = 0, bucket: str = "") -> Need | None:
+    """What has to go now, of ``bucket`` or ("") of the whole disk; None when the budget holds.
 
     Between high and low water nothing starts: a purge that has begun goes down to low water, the next one begins at
     high water. ``wanted`` are bytes that a caller was just refused: they count as if they were on disk already.
     """
-    over = _over_water(pressure, wanted)
+    if bucket:
+        return _bucket_need(pressure, wanted, bucket)
+    over = _over_water(pressure.settings, pressure.settings.max_bytes, pressure.claimed() + wanted)
     short_bytes, short_files = _below_min_free(pressure, wanted)
     if not (over or short_bytes or short_files):
         return None
@@ -87,13 +82,19 @@ def need(pressure: Pressure, wanted: int = 0) -> Need | None:
     return Need(max(over, short_bytes), short_files, reason)
 
 
-def _over_water(pressure: Pressure, wanted: int) -> int:
+def _bucket_need(pressure: Pressure, wanted: int, bucket: str) -> Need | None:
+    budget = pressure.budgets.get(bucket)
+    if budget is None:
+        return None
+    over = _over_water(pressure.settings, budget, pressure.claimed(bucket) + wanted)
+    return Need(over, 0, "bucket budget", bucket) if over else None
+
+
+def _over_water(settings: DiskSection, max_bytes: int, claimed: int) -> int:
     """Bytes down to low water, once high water is reached."""
-    settings = pressure.settings
-    claimed = pressure.used + pressure.reserved + wanted
-    if claimed <= settings.max_bytes * settings.high_water:
+    if claimed <= max_bytes * settings.high_water:
         return 0
-    return claimed - int(settings.max_bytes * settings.low_water)
+    return claimed - int(max_bytes * settings.low_water)
 
 
 def _below_min_free(pressure: Pressure, wanted: int) -> tuple[int, int]:
@@ -108,18 +109,60 @@ def _below_min_free(pressure: Pressure, wanted: int) -> tuple[int, int]:
     return lacking_bytes, max(0, keep.of(free.total_inodes) + 1 - free.free_inodes)
 
 
-def plan(required: Need, candidates: Sequence[Entry]) -> Plan:
-    """The first of ``candidates`` (least recently used first) that meet ``required``.
-
-    Only CLEAN entries with a blob are ever taken, whatever the caller hands in: dirty bytes exist nowhere else.
-    """
-    choices: list[Choice] = []
+def first(required: Need, candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
+    """The first of ``candidates`` that meet ``required``; all of them if they do not."""
+    taken: list[Candidate] = []
     rest: Need | None = required
-    for entry in candidates:
+    for candidate in candidates:
         if rest is None:
             break
-        if entry.state is not State.CLEAN or entry.blob is None:
-            continue
-        choices.append(Choice(entry, rest.reason))
-        rest = rest.less(entry.blob_bytes, 1)
-    return Plan(tuple(choices), rest)
+        taken.append(candidate)
+        rest = rest.less(candidate.blob_bytes, 1)
+    return tuple(taken)
+
+
+def pressed(rules: RuleSet, candidate: Candidate, required: Need, order: Order, *, kept: bool = False) -> Choice:
+    """Why pressure takes ``candidate``. What a rule purges is booked on the rule: pressure only was in a hurry.
+    ``kept``: nothing else is left, and the rules allow it."""
+    name = rules.rules[candidate.rule].name if candidate.rule is not None else ""
+    if kept:
+        return Choice(
+            _drop(candidate, PRESSURE, name), f"{required.reason}: kept by rule {name!r}, but nothing else is left"
+        )
+    if name:
+        return Choice(_drop(candidate, by_rule(name)), f"{required.reason}: rule {name!r} purges it")
+    return Choice(_drop(candidate, PRESSURE), f"{required.reason}: no rule decides it, next by {order}")
+
+
+def ruled(rules: RuleSet, page: Sequence[Candidate]) -> list[Choice]:
+    """What the rules purge of ``page``; those of ``everything`` are the operator's."""
+    return [_ruled(rules.rules[candidate.rule], candidate) for candidate in page if candidate.rule is not None]
+
+
+def _ruled(rule: Rule, candidate: Candidate) -> Choice:
+    if rule.name == EVERYTHING:
+        return Choice(_drop(candidate, OPERATOR), "an operator asked for it")
+    return Choice(_drop(candidate, by_rule(rule.name)), f"rule {rule.name!r} purges it")
+
+
+def everything(rules: RuleSet) -> RuleSet:
+    """Rules that purge whatever may go: an operator's word against ``rules``. What they pin stays pinned; a blob is
+    kept for the minimum time on disk as well."""
+    purge = Action(ActionKind.PURGE)
+    whatever = tuple(
+        rule if rule.then.kind is ActionKind.PIN else replace(rule, name=EVERYTHING, then=purge)
+        for rule in rules.rules
+        if rule.then is not None
+    )
+    return replace(rules, rules=(*whatever, Rule(EVERYTHING, then=purge)))
+
+
+def merged(disk: DiskSection, budget: Budget) -> DiskSection:
+    """``[disk]`` of the configuration, overridden option by option by ``[budget]`` of the rule file."""
+    names = ("max_bytes", "high_water", "low_water", "hard_limit", "min_free")
+    said = {name: value for name in names if (value := getattr(budget, name)) is not None}
+    return replace(disk, **said)
+
+
+def _drop(candidate: Candidate, by: str, rule: str = "") -> Drop:
+    return Drop(candidate.name, candidate.generation, candidate.blob, candidate.blob_bytes, by, rule)

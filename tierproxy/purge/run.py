@@ -1,176 +1,256 @@
-"""Carries out purges when the disk budget asks for them."""
+"""Carries out purge runs: those of the rules and those an operator asked for. Pressure has its own (``pressure``)."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Coroutine
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
-from tierproxy.errors import TierproxyError
+from tierproxy.config.sections import PurgeSection
+from tierproxy.errors import ConfigError, StaleGeneration, TierproxyError
 from tierproxy.logs import event
 from tierproxy.ports import Alarms, Catalogue, Clock, Purgeable
-from tierproxy.purge.plan import Need, Plan, Pressure, need, plan
+from tierproxy.purge.pace import Pace
+from tierproxy.purge.plan import everything, ruled
+from tierproxy.purges import ENDED, Booking, PurgeRun, RulesInForce, RunKind, RunState, Scope, Survey
+from tierproxy.rules.model import NO_RULES, ActionKind, RuleSet
 
-BATCH = 500  #: entries per transaction: a run must not hold up the catalogue's other changes
-PERIOD = 5.0  #: seconds between looks at the file system, which others fill as well
-ALARM = "disk budget cannot be met"
+PAGE = 500  #: candidates looked at and purged at once
+WAITS = "purge waits for a confirmation"
+SCHEDULE = "schedule"  #: author of the runs that the schedule asks for
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class PurgeCounters:
-    """Since the start of the node."""
+class PurgeRuns:
+    """Rule and operator runs, one at a time, in the order of their numbers.
 
-    runs: int = 0  #: runs that had something to do
-    blobs: int = 0  #: entries handed to the store for removal
-    bytes: int = 0  #: bytes the store released
-    short: int = 0  #: runs that ended with the need not met
-
-
-class PressurePurge:
-    """Keeps the disk tier inside its budget: least recently used CLEAN blobs go first.
-
-    Woken by ``wake`` (the space accounting calls it when high water is passed or a claim is refused) and by a look
-    every ``period`` seconds, because other programs fill the file system too. One run at a time; the store repeats
-    state and generation of every entry before it removes a blob, so a plan may be stale without harm.
-
-    A run that cannot meet the need (everything left is dirty) raises an alarm and ends. It does not start again before
-    the next periodic look, however often it is woken: there would be nothing to do but burn a core.
+    A run is a row of the catalogue: a crash or a stop leaves it RUNNING, and it is resumed behind its cursor. It works
+    by the rules version it started with to its end. After each page its wish to be cancelled is looked at. ``turns`` is
+    held for one page at a time, never while a rate limit is waited for, so pressure is never held up by a run.
     """
 
     def __init__(
-        self,
-        catalogue: Catalogue,
-        store: Purgeable,
-        pressure: Pressure,
-        clock: Clock,
-        alarms: Alarms,
-        *,
-        period: float = PERIOD,
-        batch: int = BATCH,
-    ) -> None:
+        self, *, catalogue: Catalogue, store: Purgeable, clock: Clock, alarms: Alarms, settings: PurgeSection,
+        rules: Callable[[], RulesInForce], parse: Callable[[str], RuleSet], turns: asyncio.Lock | None = None,
+    ) -> None:  # fmt: skip
+        """``parse`` makes rules of the text of a version; raises ConfigError."""
         self._catalogue = catalogue
         self._store = store
-        self._pressure = pressure
         self._clock = clock
         self._alarms = alarms
-        self._period = period
-        self._batch = batch
-        self._awake = asyncio.Event()
-        self._turn = asyncio.Lock()
+        self._settings = settings
+        self._rules = rules
+        self._parse = parse
+        self._turns = turns or asyncio.Lock()
+        self._waiting: set[int] = set()
+        self._one = asyncio.Lock()
         self._stopping = False
-        self._stalled = False
-        self._wanted = 0
-        self._tasks: list[asyncio.Task[None]] = []
-        self.counters = PurgeCounters()
+        self.on_end: Callable[[], Awaitable[None]] = _nothing
+        self.running: int | None = None  #: number of the run under way
 
     def __repr__(self) -> str:
-        return f"<PressurePurge {self.counters.blobs} blobs in {self.counters.runs} runs{', stalled' * self._stalled}>"
+        return f"<PurgeRuns {'idle' if self.running is None else f'at run {self.running}'}>"
 
-    def start(self) -> None:
-        """loop. Begin watching."""
-        self._tasks = [self._spawn(self._watch(), "pressure-purge"), self._spawn(self._tick(), "pressure-purge-tick")]
+    def reload(self, settings: PurgeSection) -> None:
+        """loop. Speeds apply from the next page on."""
+        self._settings = settings
 
-    async def stop(self) -> None:
-        """End after the batch that is under way: a purge is never cut in the middle."""
+    def stop(self) -> None:
+        """loop. End after the page that is under way; the run stays RUNNING and is resumed by the next start."""
         self._stopping = True
-        self._awake.set()
-        if self._tasks:
-            watch, tick = self._tasks
-            tick.cancel()
-            await asyncio.gather(watch, tick, return_exceptions=True)
-        self._tasks = []
 
-    def wake(self, wanted: int = 0) -> None:
-        """loop. Look now. ``wanted``: bytes that were just refused for lack of room."""
-        self._wanted = max(self._wanted, wanted)
-        if not self._stalled:
-            self._awake.set()
-
-    async def relieve(self, wanted: int) -> None:
-        """A write of ``wanted`` bytes was refused: purge now, so that it can be tried once more. Raises nothing of its
-        own: what the caller hears in the end is that there is no room."""
-        try:
-            await self.run(wanted)
-        except TierproxyError as error:
-            event(log, logging.WARNING, "pressure purge failed", error=error)
-
-    async def run(self, wanted: int = 0) -> Need | None:
-        """Purge until the budget holds, with ``wanted`` bytes more, or nothing is left to purge. Returns what is still
-        needed, None when it holds. Raises DiskError.
-
-        One run at a time: those who wait find the need met by the one before. The need is taken once, at the start, and
-        what the store releases is subtracted: statvfs lags behind unlink, and asking it again would purge twice.
-        """
-        async with self._turn:
-            rest = need(self._pressure, max(wanted, self._take_wanted()))
-            if rest is None:
-                self._settled()
-                return None
-            self.counters.runs += 1
-            return await self._purge(rest)
-
-    async def _purge(self, required: Need) -> Need | None:
-        rest: Need | None = required
-        while rest is not None and not self._stopping:
-            chosen = plan(rest, self._catalogue.victims(self._batch))
-            released = await self._carry_out(chosen, rest.reason)
-            if not released:
-                self._stall(rest, exhausted=not chosen.choices)
-                return rest
-            rest = rest.less(released, len(chosen.choices))
-        if rest is None:
-            self._settled()
-        return rest
-
-    # ------------------------------------------------------------ one run
-
-    async def _carry_out(self, chosen: Plan, reason: str) -> int:
-        """Purge one batch; returns the bytes released."""
-        if not chosen.choices:
-            return 0
-        released = await self._store.purge(chosen.entries, by="pressure")
-        self.counters.blobs += len(chosen.choices)
-        self.counters.bytes += released
-        event(log, logging.INFO, "purged under pressure", reason=reason, blobs=len(chosen.choices), bytes=released)
-        return released
-
-    def _stall(self, rest: Need, *, exhausted: bool) -> None:
-        """Nothing was released. ``exhausted``: there is nothing left to purge, which an operator must know; else the
-        entries changed under the plan, and the next look plans anew."""
-        self._stalled = True
-        self.counters.short += 1
-        if exhausted:
-            self._alarms.set(ALARM, "disk", reason=rest.reason, bytes=rest.bytes, files=rest.files)
-
-    def _settled(self) -> None:
-        self._stalled = False
-        self._alarms.clear(ALARM, "disk")
-
-    def _take_wanted(self) -> int:
-        wanted, self._wanted = self._wanted, 0
-        return wanted
-
-    # ------------------------------------------------------------ the tasks
-
-    async def _watch(self) -> None:
+    async def work(self) -> None:
+        """Every run that waits for nobody, one after the other. Raises DiskError."""
         while not self._stopping:
-            await self._awake.wait()
-            self._awake.clear()
-            try:
-                await self.run()
-            except TierproxyError as error:  # the disk or the catalogue fails: reads go on, the next look tries again
-                self._stalled = True
-                event(log, logging.WARNING, "pressure purge failed", error=error)
+            self._mind_waiting()
+            run = self._next()
+            if run is None:
+                return
+            await self.carry_out(run)
 
-    async def _tick(self) -> None:
-        while True:
-            self._awake.set()
-            await self._clock.sleep(self._period)
+    async def scheduled(self) -> PurgeRun | None:
+        """The rules' turn by the schedule: a new run, if there is anything to purge; one of the schedule that waits for
+        a confirmation is planned anew. Returns it. Raises DiskError."""
+        waiting = next((run for run in self._open() if run.author == SCHEDULE and run.state is RunState.WAITING), None)
+        if waiting is not None:
+            return await self.carry_out(waiting, again=True)
+        rules = self._rules()
+        if not await self._anything(rules.rules):
+            return None
+        asked = PurgeRun(0, RunKind.RULES, RunState.ASKED, self._clock.now(), rules=rules.number, author=SCHEDULE)
+        return await self.carry_out(await self._catalogue.add_run(asked))
 
-    @staticmethod
-    def _spawn(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        return asyncio.get_running_loop().create_task(work, name=name)
+    async def carry_out(self, run: PurgeRun, *, again: bool = False) -> PurgeRun:
+        """Start or resume ``run`` and go on until it ends, waits for a confirmation, or ``stop``. ``again``: survey it
+        anew under the rules in force. Returns its row. Raises DiskError only if not even the failure can be booked."""
+        async with self._one:
+            run = self._catalogue.run(run.number) or run
+            return run if run.state in ENDED else await self._carry_out(run, again)
+
+    async def _carry_out(self, run: PurgeRun, again: bool) -> PurgeRun:
+        self.running = run.number
+        try:
+            if run.state is RunState.ASKED or again:
+                run = await self._begin(run, self._rules())
+            elif run.state is RunState.WAITING and run.confirmed:
+                run = await self._save(run, RunState.RUNNING, started_at=self._clock.now())
+            if run.state is RunState.RUNNING:
+                run = await self._pages(run)
+        except StaleGeneration:  # cancelled, or confirmed, by somebody else in the same moment: look again
+            return self._catalogue.run(run.number) or run
+        except TierproxyError as error:
+            event(log, logging.WARNING, "purge run failed", run=run.number, error=error)
+            run = await self._failed(run, error)
+        finally:
+            self.running = None
+            self._mind_waiting()
+        if run.ended_at is not None:
+            await self.on_end()
+        return run
+
+    # ------------------------------------------------------------ which
+
+    def _open(self) -> list[PurgeRun]:
+        return [run for run in self._catalogue.runs(1000, open_only=True) if run.kind is not RunKind.PRESSURE]
+
+    def _next(self) -> PurgeRun | None:
+        """A run that a stop cut off goes first: one at a time."""
+        ready = [run for run in self._open() if run.state is not RunState.WAITING or run.confirmed]
+        return min(ready, key=lambda run: (run.state is not RunState.RUNNING, run.number), default=None)
+
+    def _mind_waiting(self) -> None:
+        """An alarm for every run that waits; it goes when somebody confirms or cancels the run."""
+        waiting = {run.number: run for run in self._open() if run.state is RunState.WAITING and not run.confirmed}
+        for number in self._waiting - set(waiting):
+            self._alarms.clear(WAITS, f"run {number}")
+        for number, run in waiting.items():
+            self._alarms.set(WAITS, f"run {number}", objects=run.planned_objects, bytes=run.planned_bytes, why=run.note)
+        self._waiting = set(waiting)
+
+    async def _anything(self, rules: RuleSet) -> bool:
+        purges = any(rule.then is not None and rule.then.kind is ActionKind.PURGE for rule in rules.rules)
+        return purges and bool(await self._catalogue.decided(Scope(rules, self._clock.now()), None, 1))
+
+    # ------------------------------------------------------------ start
+
+    async def _begin(self, run: PurgeRun, rules: RulesInForce) -> PurgeRun:
+        """Survey; then RUNNING, or WAITING if too much of it was read recently."""
+        run = replace(run, rules=rules.number)
+        scope = self._scope(run, rules.rules)
+        survey = await self._catalogue.survey(scope)
+        counts = [survey.of(index) for index in _purging(scope)]
+        run = replace(
+            run, planned_objects=sum(count.objects for count in counts), planned_bytes=sum(one.bytes for one in counts)
+        )
+        doubt = "" if run.confirmed else await self._doubt(scope, survey, sum(count.recent_bytes for count in counts))
+        if doubt:
+            return await self._save(run, RunState.WAITING, note=doubt)
+        event(
+            log, logging.INFO, "purge run begins", run=run.number, kind=run.kind, rules=run.rules,
+            objects=run.planned_objects, bytes=run.planned_bytes,
+        )  # fmt: skip
+        return await self._save(run, RunState.RUNNING, started_at=self._clock.now(), note="")
+
+    async def _doubt(self, scope: Scope, survey: Survey, recent: int) -> str:
+        """Why the run should ask first; "": it need not. The share is of everything on disk that was read recently."""
+        safety = scope.rules.safety
+        total = survey.recent_bytes
+        if recent <= safety.max_share * total:
+            return ""
+        if scope.bucket or scope.prefix:
+            total = (await self._catalogue.survey(replace(scope, bucket="", prefix="", rule=None))).recent_bytes
+        if recent <= safety.max_share * total:
+            return ""
+        share = recent / total if total else 1.0
+        return (
+            f"would remove {share:.0%} of the bytes read within {safety.recent_days} days"
+            f" ({recent} of {total}); {safety.max_share:.0%} are allowed without asking"
+        )
+
+    def _scope(self, run: PurgeRun, rules: RuleSet) -> Scope:
+        """What ``run`` looks at now. Raises ConfigError when its rule is not in its version."""
+        if run.kind is RunKind.OPERATOR and not run.rule:
+            rules = everything(rules)
+        rule = None
+        if run.rule:
+            rule = next((index for index, one in enumerate(rules.rules) if one.name == run.rule), None)
+            if rule is None:
+                raise ConfigError(f"there is no rule {run.rule!r} in version {run.rules}")
+        return Scope(rules, self._clock.now(), run.bucket, run.prefix, rule)
+
+    # ------------------------------------------------------------ pages
+
+    async def _pages(self, run: PurgeRun) -> PurgeRun:
+        rules = self._version(run.rules)
+        pace = Pace(self._clock)
+        while not self._stopping:
+            if run.cancel:
+                return await self._ended(run, RunState.CANCELLED, "cancelled")
+            async with self._turns:
+                scope = self._scope(run, rules)
+                page = await self._catalogue.decided(scope, run.cursor, pace.page(self._settings, PAGE))
+                if not page:
+                    break
+                drops = [choice.drop for choice in ruled(scope.rules, page)]
+                purged = await self._store.purge(drops, booking=Booking(run.number, page[-1].name))
+            run = self._catalogue.run(run.number) or run
+            event(
+                log, logging.INFO, "purged", run=run.number, objects=purged.objects, bytes=purged.bytes,
+                skipped=purged.skipped, of=run.planned_objects,
+            )  # fmt: skip
+            await pace.wait(self._settings, purged, lambda number=run.number: self._interrupted(number))  # type: ignore[misc]
+            run = self._catalogue.run(run.number) or run
+        if self._stopping:
+            return run
+        return await self._ended(run, RunState.DONE, "")
+
+    def _interrupted(self, number: int) -> bool:
+        run = self._catalogue.run(number)
+        return self._stopping or run is None or run.cancel
+
+    def _version(self, number: int) -> RuleSet:
+        """The rules of a version, whatever is in force. Raises ConfigError when this program cannot read them."""
+        now = self._rules()
+        if number == now.number:
+            return now.rules
+        version = self._catalogue.version(number)
+        return self._parse(version.text) if version is not None else NO_RULES
+
+    # ------------------------------------------------------------ ends
+
+    async def _ended(self, run: PurgeRun, state: RunState, note: str) -> PurgeRun:
+        now = self._rules().number
+        if now != run.rules:
+            changed = f"worked by rules version {run.rules} to its end; version {now} is in force since"
+            note = f"{note}; {changed}" if note else changed
+        run = await self._save(run, state, ended_at=self._clock.now(), note=note)
+        event(
+            log, logging.INFO, f"purge run {state}", run=run.number, objects=run.objects, bytes=run.bytes,
+            skipped=run.skipped, rules=run.rules, in_force=now,
+        )  # fmt: skip
+        return run
+
+    async def _failed(self, run: PurgeRun, error: TierproxyError) -> PurgeRun:
+        row = self._catalogue.run(run.number) or run
+        with contextlib.suppress(StaleGeneration):
+            return await self._save(row, RunState.FAILED, ended_at=self._clock.now(), note=str(error))
+        return row
+
+    async def _save(self, run: PurgeRun, state: RunState, **changes: object) -> PurgeRun:
+        return await self._catalogue.save_run(replace(run, state=state, **changes), expected=run.state)  # type: ignore[arg-type]
+
+
+def _purging(scope: Scope) -> list[int]:
+    """The rules of ``scope`` that purge."""
+    return [
+        index
+        for index, rule in enumerate(scope.rules.rules)
+        if rule.then is not None and rule.then.kind is ActionKind.PURGE and scope.rule in {None, index}
+    ]
+
+
+async def _nothing() -> None:
+    """Nobody wants to know."""

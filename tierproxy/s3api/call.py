@@ -26,16 +26,18 @@ class Port:
 
 @dataclass(slots=True)
 class Call:
-    """One admitted request. ``id`` is its x-amz-request-id."""
+    """One admitted request. ``id`` is its x-amz-request-id; ``begun``: when the answer with an object began (monotonic
+    seconds)."""
 
     request: Request
     exchange: Exchange
     admission: Admission
     id: str
+    begun: float | None = None
 
     @property
     def client(self) -> str:
-        """The access key id; "" where nobody is asked."""
+        """The access key id; "" where nobody is asked. More of it: ``tierproxy.s3api.visiting``."""
         return self.admission.identity.access_key_id
 
     @property

@@ -14,6 +14,7 @@ from tierproxy.s3api.patience import answer_patiently
 from tierproxy.s3api.ranges import parse_copy_range, part_number, resolve_copy
 from tierproxy.s3api.request import split_copy_source
 from tierproxy.s3api.timing import written_headers
+from tierproxy.s3api.visiting import visitor_of
 
 
 def _source(call: Call) -> ObjectName:
@@ -59,11 +60,11 @@ async def copy_object(port: Port, call: Call) -> Answer | None:
         )
     headers = stored_headers(request) if directive == "REPLACE" else None
     select = _select(copy_conditions(request), port.listen.max_put_size, lambda entry: None)
-    precondition, ack = write_precondition(request), call.ack
+    precondition, ack, visitor = write_precondition(request), call.ack, visitor_of(call)
 
     async def work() -> Answer:
         written = await port.store.copy(
-            source, request.name, headers=headers, select=select, precondition=precondition, ack=ack
+            source, request.name, headers=headers, select=select, precondition=precondition, ack=ack, visitor=visitor
         )
         return xml_answer(copy_result(written.entry), *written_headers(written))
 

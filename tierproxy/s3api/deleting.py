@@ -13,6 +13,7 @@ from tierproxy.s3api.call import Answer, Call, Port, xml_answer
 from tierproxy.s3api.documents import delete_result
 from tierproxy.s3api.faults import Fault, S3Error, fault_of
 from tierproxy.s3api.request import MAX_KEY_BYTES
+from tierproxy.s3api.visiting import visitor_of
 from tierproxy.s3api.xmlio import DeleteTarget, parse_delete
 from tierproxy.store.calls import ANYTHING, Precondition
 
@@ -54,7 +55,7 @@ async def _delete(port: Port, call: Call, target: DeleteTarget) -> Fault | None:
         if target.version_id not in {None, "null"}:
             raise S3Error("NotImplemented", "Versioning is not supported.")
         precondition = ANYTHING if target.etag is None else Precondition(match=target.etag)
-        await port.store.delete(ObjectName(bucket, target.key), precondition)
+        await port.store.delete(ObjectName(bucket, target.key), precondition, visitor=visitor_of(call))
     except TierproxyError as error:
         fault = fault_of(error)
         if fault.status >= 500:

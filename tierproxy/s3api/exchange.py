@@ -49,6 +49,7 @@ class Exchange:
         "_timeout",
         "_wire",
         "consumed",
+        "peer",
         "pulled",
         "scheme",
         "sent",
@@ -63,6 +64,8 @@ class Exchange:
         self._timeout = timeout
         self._wire: Wire | None = (scope.get("extensions") or {}).get(CONNECTION)
         self.scheme: str = scope.get("scheme", "http")
+        client = scope.get("client")
+        self.peer: str = client[0] if client else "unix"  #: the client's host
         self.streams = scope.get("http_version") != "1.0"  #: a response of unknown length can be sent
         self.pulled = False  #: the body has been asked for (Expect: 100-continue has been answered)
         self.consumed = False  #: the last byte of the body has been read
@@ -102,11 +105,11 @@ class Exchange:
         """A whole response whose body is at hand."""
         self.started = True
         self.status = status
-        self.sent = len(body)
         # With nothing left of earlier answers the server takes this one at once: no need of a time limit.
         deliver = self._deliver if self._waiting() else self._send
         await deliver({"type": "http.response.start", "status": status, "headers": headers})
         await deliver({"type": "http.response.body", "body": body})
+        self.sent = len(body)
 
     async def start(self, status: int, headers: HeaderList) -> None:
         self.started = True

@@ -28,6 +28,7 @@ from tierproxy.s3api.patience import answer_patiently
 from tierproxy.s3api.ranges import part_number
 from tierproxy.s3api.request import Request
 from tierproxy.s3api.timing import tiers_header, written_headers
+from tierproxy.s3api.visiting import visitor_of
 from tierproxy.s3api.xmlio import MAX_PARTS, NamedPart, parse_complete
 
 PAGE = 1000  #: parts or uploads in one answer, at most
@@ -45,7 +46,9 @@ async def create_multipart_upload(port: Port, call: Call) -> Answer:
     named = request.header("x-amz-checksum-algorithm")
     algorithm = None if named is None else parse_algorithm(named)
     kind = None if algorithm is None else multipart_type(algorithm, request.header("x-amz-checksum-type"))
-    upload = await port.store.multipart.create(request.name, stored_headers(request), call.ack, algorithm, kind)
+    upload = await port.store.multipart.create(
+        request.name, stored_headers(request), call.ack, algorithm, kind, visitor_of(call)
+    )
     headers: HeaderList = []
     if algorithm and kind:
         headers = [(b"x-amz-checksum-algorithm", algorithm.upper().encode()), (b"x-amz-checksum-type", kind.encode())]
@@ -112,7 +115,7 @@ async def abort_multipart_upload(port: Port, call: Call) -> Answer:
 async def complete_multipart_upload(port: Port, call: Call) -> Answer | None:
     """CompleteMultipartUpload."""
     request = call.request
-    precondition = write_precondition(request)
+    precondition, visitor = write_precondition(request), visitor_of(call)
     named = parse_complete(await read_document(call, checksums=False))
     try:
         upload = _upload(port, request)
@@ -131,6 +134,7 @@ async def complete_multipart_upload(port: Port, call: Call) -> Answer | None:
             precondition=precondition,
             checksums=checksums,
             checksum_type=upload.checksum_type if checksums else None,
+            visitor=visitor,
         )
         return xml_answer(upload_completed(_url(call), written.entry), *written_headers(written))
 

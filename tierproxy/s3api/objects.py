@@ -24,6 +24,7 @@ from tierproxy.s3api.headers import (
 from tierproxy.s3api.ranges import content_range, parse_range, part_number, part_range, resolve
 from tierproxy.s3api.request import Request
 from tierproxy.s3api.timing import reading_headers, tiers_header, written_headers
+from tierproxy.s3api.visiting import visitor_of
 from tierproxy.store.calls import Reading, Select, Write, whole
 
 SELECTING = frozenset(
@@ -86,15 +87,19 @@ async def get_object(port: Port, call: Call) -> Answer | None:
 async def _read(
     port: Port, call: Call, select: Select, selection: Selection | None, overrides: dict[bytes, bytes]
 ) -> Answer | None:
-    reading = await port.store.open(call.request.name, select, client=call.client)
+    visitor, asked = visitor_of(call), port.clock.monotonic()
+    reading = await port.store.open(call.request.name, select, visitor=visitor)
     try:
         status, headers, length = _head(call, reading.entry, reading.range, selection, overrides)
         headers += reading_headers(reading)
         if reading.content is not None:
+            call.begun = port.clock.monotonic()
             await call.exchange.answer(status, headers, reading.content)
         else:
-            await _stream(call, reading, status, headers, length)
+            await _stream(port, call, reading, status, headers, length)
     finally:
+        if call.begun is not None:  # also when it was cut off: what went out was read
+            port.store.delivered(reading, visitor, call.exchange.sent, call.begun - asked)
         await reading.close()
     return None
 
@@ -118,23 +123,30 @@ def _head(
     return 206, headers, length
 
 
-async def _stream(call: Call, reading: Reading, status: int, headers: HeaderList, length: int) -> None:
+async def _stream(
+    port: Port, call: Call, reading: Reading, status: int, headers: HeaderList, length: int
+) -> None:  # fmt: skip
     """The status line waits for the first bytes: what fails before them is still an error the client can understand."""
     exchange = call.exchange
     chunks = reading.chunks()
     try:
         async for chunk in chunks:
             if not exchange.started:
-                await exchange.start(status, headers)
+                await _start(port, call, status, headers)
             await exchange.write(chunk)
         if not exchange.started:
-            await exchange.start(status, headers)
+            await _start(port, call, status, headers)
         if exchange.sent != length:
             raise Cut(f"{exchange.sent} of {length} bytes")
         await exchange.finish()
     finally:
         if isinstance(chunks, AsyncGenerator):
             await chunks.aclose()
+
+
+async def _start(port: Port, call: Call, status: int, headers: HeaderList) -> None:
+    call.begun = port.clock.monotonic()
+    await call.exchange.start(status, headers)
 
 
 async def head_object(port: Port, call: Call) -> Answer:
@@ -155,9 +167,10 @@ async def put_object(port: Port, call: Call) -> Answer:
     """PutObject."""
     request = call.request
     precondition, ack, headers = write_precondition(request), call.ack, stored_headers(request)
+    visitor = visitor_of(call)
     async with object_body(call, limit=min(port.listen.max_put_size, port.listen.max_object_size)) as body:
         written = await port.store.write(
-            Write(request.name, headers, body.size, body.pieces, body.check, precondition, ack)
+            Write(request.name, headers, body.size, body.pieces, body.check, precondition, ack, visitor)
         )
     return Answer(
         200,
@@ -174,5 +187,5 @@ async def delete_object(port: Port, call: Call) -> Answer:
     precondition = write_precondition(call.request)
     if precondition.create:
         raise S3Error("NotImplemented", "If-None-Match has no meaning for DeleteObject.")
-    await port.store.delete(call.request.name, precondition)
+    await port.store.delete(call.request.name, precondition, visitor=visitor_of(call))
     return Answer(204)

@@ -8,6 +8,7 @@ from typing import Protocol
 from tierproxy.model import Ack, BucketRow, Entry, Headers, ListPage, ListRequest, ObjectName, Part, Upload
 from tierproxy.ports import BodyCheck
 from tierproxy.store.calls import ANYTHING, Precondition, Reading, Select, Write, Written, whole
+from tierproxy.traffic import NOBODY, Visitor
 
 
 class MultipartStore(Protocol):
@@ -20,6 +21,7 @@ class MultipartStore(Protocol):
         ack: Ack | None,
         checksum_algorithm: str | None,
         checksum_type: str | None,
+        visitor: Visitor = NOBODY,
     ) -> Upload:
         """Raises NoSuchBucket."""
         ...
@@ -50,6 +52,7 @@ class MultipartStore(Protocol):
         precondition: Precondition = ANYTHING,
         checksums: dict[str, str],
         checksum_type: str | None,
+        visitor: Visitor = NOBODY,
     ) -> Written:
         """``chosen``: part numbers with their ETags, in order. Raises InvalidPart, BadBody EntityTooSmall,
         NoSuchUpload, PreconditionFailed."""
@@ -64,8 +67,14 @@ class Store(Protocol):
     @property
     def multipart(self) -> MultipartStore: ...
 
-    async def open(self, name: ObjectName, select: Select = whole, *, client: str = "") -> Reading:
-        """Raises NoSuchKey, NoSuchBucket and what ``select`` raises."""
+    async def open(self, name: ObjectName, select: Select = whole, *, visitor: Visitor = NOBODY) -> Reading:
+        """Raises NoSuchKey, NoSuchBucket and what ``select`` raises. A visitor who prefetches gets a copy made on disk
+        whatever the fill policy says, if there is room."""
+        ...
+
+    def delivered(self, reading: Reading, visitor: Visitor, sent: int, seconds: float) -> None:
+        """loop. ``sent`` body bytes of ``reading`` went out to ``visitor``, the first after ``seconds``: this is what
+        counts as a read (0 bytes of an object that has some do not)."""
         ...
 
     async def head(self, name: ObjectName, *, full: bool = True) -> Entry:
@@ -74,7 +83,9 @@ class Store(Protocol):
 
     async def write(self, write: Write) -> Written: ...
 
-    async def delete(self, name: ObjectName, precondition: Precondition = ANYTHING) -> None:
+    async def delete(
+        self, name: ObjectName, precondition: Precondition = ANYTHING, *, visitor: Visitor = NOBODY
+    ) -> None:
         """A key that is not there is fine, unless the precondition wants it."""
         ...
 
@@ -87,6 +98,7 @@ class Store(Protocol):
         select: Select,
         precondition: Precondition,
         ack: Ack | None,
+        visitor: Visitor = NOBODY,
     ) -> Written:
         """``headers`` replace the source's, None keeps them. ``select`` sees the source's entry."""
         ...

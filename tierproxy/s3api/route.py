@@ -82,12 +82,14 @@ class Operation:
 
 _READS = ("Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range",
           "x-amz-checksum-mode")  # fmt: skip
+_NAMED = ("x-tierproxy-owner", "x-tierproxy-folder")
+_TOLD = ("x-tierproxy-reason", *_NAMED)
 _OVERRIDES = (
     "partNumber", "response-cache-control", "response-content-disposition", "response-content-encoding",
     "response-content-language", "response-content-type", "response-expires",
 )  # fmt: skip
 _STORED = ("Content-Type", "Cache-Control", "Content-Disposition", "Content-Encoding", "Content-Language", "Expires",
-           "x-amz-meta-*", "x-tierproxy-ack")  # fmt: skip
+           "x-amz-meta-*", "x-tierproxy-ack", *_NAMED)  # fmt: skip
 _BODY = ("Content-Length", "Content-MD5", "Expect", "x-amz-checksum-{crc32,crc32c,crc64nvme,sha1,sha256}",
          "x-amz-content-sha256", "x-amz-decoded-content-length", "x-amz-sdk-checksum-algorithm",
          "x-amz-trailer")  # fmt: skip
@@ -116,7 +118,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("DeleteObjects", "POST", Level.BUCKET, deleting.delete_objects, Need.SEE,
               "up to 1000 keys, Quiet, ETag conditions", marker="delete", headers=_BODY),
     Operation("GetObject", "GET", Level.OBJECT, objects.get_object, Need.READ,
-              "one range; several at once give the whole object", headers=_READS, parameters=_OVERRIDES),
+              "one range; several at once give the whole object", headers=(*_READS, *_TOLD), parameters=_OVERRIDES),
     Operation("HeadObject", "HEAD", Level.OBJECT, objects.head_object, Need.READ,
               "as GetObject, without the body", headers=_READS, parameters=_OVERRIDES),
     Operation("PutObject", "PUT", Level.OBJECT, objects.put_object, Need.WRITE,
@@ -142,8 +144,8 @@ OPERATIONS: tuple[Operation, ...] = (
               parameters=("prefix", "key-marker", "upload-id-marker", "max-uploads", "encoding-type")),
     Operation("CompleteMultipartUpload", "POST", Level.OBJECT, multipart.complete_multipart_upload, Need.WRITE,
               "becomes one object in alt; COMPOSITE and FULL_OBJECT checksums", marker="uploadId",
-              headers=(*_REPLACES, "x-amz-checksum-{crc32,crc32c,crc64nvme,sha1,sha256}", "x-amz-checksum-type",
-                       "x-amz-mp-object-size")),
+              headers=(*_REPLACES, *_NAMED, "x-amz-checksum-{crc32,crc32c,crc64nvme,sha1,sha256}",
+                       "x-amz-checksum-type", "x-amz-mp-object-size")),
     Operation("AbortMultipartUpload", "DELETE", Level.OBJECT, multipart.abort_multipart_upload, Need.WRITE,
               "frees the staged parts", marker="uploadId"),
 )  # fmt: skip

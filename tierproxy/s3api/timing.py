@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tierproxy.model import Entry
+from tierproxy.model import Entry, Tier
 from tierproxy.s3api.exchange import HeaderList
 from tierproxy.store.calls import Reading, Written
+
+_TIERS = {tier: (b"x-tierproxy-tier", tier.encode()) for tier in Tier}
+_FILLS = {fill: (b"x-tierproxy-fill", fill.encode()) for fill in ("hit", "fill", "pass")}
+_HOLDERS: dict[tuple[str, ...], tuple[bytes, bytes]] = {
+    tiers: (b"x-tierproxy-tiers", ",".join(tiers).encode()) for tiers in ((), ("disk",), ("alt",), ("disk", "alt"))
+}
 
 
 def reading_headers(reading: Reading) -> HeaderList:
     """Of a GET: the tier that answered, who holds the object, and what a miss left behind."""
     headers = [
-        (b"x-tierproxy-tier", reading.tier.value.encode()),
+        _TIERS[reading.tier],
         tiers_header(reading.entry),
-        (b"x-tierproxy-fill", reading.fill.encode()),
+        _FILLS[reading.fill],
     ]
     if reading.timings:
         headers.append((b"server-timing", server_timing(reading.timings)))
@@ -30,7 +36,7 @@ def written_headers(written: Written) -> HeaderList:
 
 
 def tiers_header(entry: Entry) -> tuple[bytes, bytes]:
-    return b"x-tierproxy-tiers", ",".join(entry.tiers).encode()
+    return _HOLDERS[entry.tiers]
 
 
 def server_timing(timings: Mapping[str, float]) -> bytes:

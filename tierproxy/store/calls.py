@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from tierproxy.model import Ack, ByteRange, Entry, Headers, ObjectName, Tier
 from tierproxy.ports import BodyCheck
+from tierproxy.traffic import NOBODY, Outcome, Visitor
 
 Select = Callable[[Entry], ByteRange | None]
 """Called once with the entry that would be served, before any of its bytes: evaluates the request's conditions
@@ -43,6 +44,7 @@ class Write:
     check: BodyCheck
     precondition: Precondition = ANYTHING
     ack: Ack | None = None
+    visitor: Visitor = NOBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,13 @@ class Written:
 
     entry: Entry
     timings: Mapping[str, float] = field(default_factory=dict)
+
+
+class Purge(NamedTuple):
+    """What took a blob from the disk: ``by`` as ``Entry.purged_by``, ``at`` seconds since the epoch."""
+
+    by: str
+    at: float
 
 
 class Reading(Protocol):
@@ -73,6 +82,16 @@ class Reading(Protocol):
     @property
     def fill(self) -> str:
         """``hit``; on a miss ``fill`` (a copy is being made on disk) or ``pass`` (it is not)."""
+        ...
+
+    @property
+    def outcome(self) -> Outcome:
+        """Where the bytes come from, as it was when the object was opened."""
+        ...
+
+    @property
+    def purged(self) -> Purge | None:
+        """The purge without which this would have been a hit; None: it was one, or nobody purged the blob."""
         ...
 
     @property

@@ -27,7 +27,9 @@ from tierproxy.store.jobs import AltWrites
 from tierproxy.store.lookup import Lookup
 from tierproxy.store.shelf import Shelf
 from tierproxy.store.space import Reservation
+from tierproxy.store.tally import Tally
 from tierproxy.store.upload import UploadQueue
+from tierproxy.traffic import NOBODY, Visitor
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +43,14 @@ class Content:
     precondition: Precondition = ANYTHING
     parts: tuple[int, ...] = ()
     upload: str | None = None
+    visitor: Visitor = NOBODY
 
 
 def received(call: Write, source: Source, check: BodyCheck) -> Content:
     """The content of a PUT whose body is all there and verified."""
     checksums = check.checksums()
     headers = replace(call.headers, checksums=checksums, checksum_type="FULL_OBJECT") if checksums else call.headers
-    return Content(call.name, headers, check.etag(), source, call.precondition)
+    return Content(call.name, headers, check.etag(), source, call.precondition, visitor=call.visitor)
 
 
 class Changes:
@@ -55,7 +58,7 @@ class Changes:
 
     def __init__(
         self, *, catalogue: Catalogue, disk: DiskTier, lookup: Lookup, buckets: Buckets, shelf: Shelf,
-        queue: UploadQueue, writes: AltWrites, clock: Clock, counters: Counters,
+        queue: UploadQueue, writes: AltWrites, clock: Clock, counters: Counters, tally: Tally,
     ) -> None:  # fmt: skip
         self._catalogue = catalogue
         self._disk = disk
@@ -66,6 +69,7 @@ class Changes:
         self._writes = writes
         self._clock = clock
         self._counters = counters
+        self._tally = tally
 
     async def admitted(self, name: ObjectName, precondition: Precondition) -> Entry | None:
         """The object the change replaces, None if there is none. Raises PreconditionFailed, AltError."""
@@ -84,6 +88,7 @@ class Changes:
         return Entry(
             name=content.name, generation=self._catalogue.next_generation(), state=state, size=content.source.size,
             etag=content.etag, written_at=self._clock.now(), headers=content.headers, parts=content.parts,
+            owner=content.visitor.owner, folder=content.visitor.folder,
         )  # fmt: skip
 
     def job(self, row: Entry) -> Job:
@@ -191,10 +196,11 @@ class Changes:
             old = await self._catalogue.publish(entry, job=job, upload=content.upload)
         except Exception:
             if entry.blob is not None:
-                self._shelf.remove([(entry.blob, entry.blob_bytes)])
+                self._shelf.remove(entry.name.bucket, [(entry.blob, entry.blob_bytes)])
             raise
         self._shelf.changed(entry.name, old)
         self._counters.puts += 1
+        self._tally.wrote(entry, content.visitor)
         if job is not None:
             self._counters.queued_puts += 1
             self._queue.wake()

@@ -14,12 +14,14 @@ from tierproxy.store.body import Md5Check, MemorySource, Timings
 from tierproxy.store.buckets import Buckets
 from tierproxy.store.calls import ANYTHING, Precondition, Select, Write, Written, whole
 from tierproxy.store.changes import Changes, Content
+from tierproxy.store.leases import Leases
 from tierproxy.store.lookup import Lookup
 from tierproxy.store.order import KeyOrder
 from tierproxy.store.reader import Reader
 from tierproxy.store.space import Reservation, Space
 from tierproxy.store.tasks import Tasks
 from tierproxy.store.writer import Writer
+from tierproxy.traffic import NOBODY, Visitor
 
 log = logging.getLogger(__name__)
 PIECE = 2**20
@@ -30,7 +32,7 @@ class Copier:
 
     def __init__(
         self, *, alt: AltTier, disk: DiskTier, lookup: Lookup, buckets: Buckets, reader: Reader, writer: Writer,
-        changes: Changes, order: KeyOrder, space: Space, tasks: Tasks, clock: Clock,
+        changes: Changes, order: KeyOrder, space: Space, tasks: Tasks, clock: Clock, leases: Leases,
     ) -> None:  # fmt: skip
         self._alt = alt
         self._disk = disk
@@ -43,10 +45,11 @@ class Copier:
         self._space = space
         self._tasks = tasks
         self._clock = clock
+        self._leases = leases
 
     async def copy(
         self, source: ObjectName, target: ObjectName, *, headers: Headers | None = None, select: Select = whole,
-        precondition: Precondition = ANYTHING, ack: Ack | None = None,
+        precondition: Precondition = ANYTHING, ack: Ack | None = None, visitor: Visitor = NOBODY,
     ) -> Written:  # fmt: skip
         """``headers`` replace the source's, None keeps them; ``select`` sees the source's entry and may refuse it.
         Raises NoSuchKey, NoSuchBucket, PreconditionFailed, and as ``Writer.write``."""
@@ -54,27 +57,28 @@ class Copier:
         self._buckets.require(source.bucket)
         entry = await self._lookup.head(source)
         select(entry)
-        policy = self._writer.policy(target, ack)
+        policy = self._writer.policy(target, ack, entry.size, visitor)
         if policy.ack is not Ack.DISK and entry.state is State.CLEAN and not self._changes.queued(target):
-            work = self._server_side(entry, target, headers, precondition, policy.ack, Timings(self._clock))
+            work = self._server_side(entry, target, headers, precondition, policy.ack, visitor)
             try:
                 return await self._tasks.finish(work, "copy")
             except (AltUnavailable, AltUncertain):
                 if policy.ack is not Ack.BOTH or policy.on_alt_down is OnAltDown.REFUSE or entry.blob is None:
                     raise
-        return await self._by_bytes(source, target, headers, select, precondition, ack)
+        return await self._by_bytes(source, target, headers, select, precondition, ack, visitor)
 
     async def _server_side(
         self, source: Entry, target: ObjectName, headers: Headers | None, precondition: Precondition, ack: Ack,
-        timings: Timings,
+        visitor: Visitor,
     ) -> Written:  # fmt: skip
+        timings = Timings(self._clock)
         async with self._order.hold(target), self._changes.alone(target, precondition) as current:
             kept = headers or source.headers or Headers()
             if headers is not None and source.headers is not None:  # the bytes are the same
                 kept = replace(kept, checksums=source.headers.checksums, checksum_type=source.headers.checksum_type)
-            content = Content(target, kept, source.etag, MemorySource(), precondition, source.parts)
+            content = Content(target, kept, source.etag, MemorySource(), precondition, source.parts, visitor=visitor)
             entry = replace(self._changes.entry(content, State.CLEAN), size=source.size)
-            with await self._reserve(source, ack) as reservation:
+            with await self._reserve(source, content.name.bucket, ack) as reservation:
                 disk, alt = await asyncio.gather(
                     self._duplicate(source, entry, reservation, timings),
                     self._in_alt(source, content, headers and kept, current, timings),
@@ -124,10 +128,10 @@ class Copier:
             raise error
         return found.etag
 
-    async def _reserve(self, source: Entry, ack: Ack) -> Reservation:
+    async def _reserve(self, source: Entry, bucket: str, ack: Ack) -> Reservation:
         if source.blob is not None and ack is Ack.BOTH:
             try:
-                return await self._space.reserve_write(source.size)
+                return await self._space.reserve_write(source.size, bucket)
             except DiskError as error:
                 event(log, logging.WARNING, "copied in alt only", name=source.name, error=error)
         return Reservation(self._space, 0)
@@ -158,14 +162,14 @@ class Copier:
 
     async def _by_bytes(
         self, source: ObjectName, target: ObjectName, headers: Headers | None, select: Select,
-        precondition: Precondition, ack: Ack | None,
+        precondition: Precondition, ack: Ack | None, visitor: Visitor,
     ) -> Written:  # fmt: skip
-        reading = await self._reader.open(source, lambda entry: (select(entry), None)[1])
+        reading = await self._reader.fetch(source, lambda entry: (select(entry), None)[1])
         try:
             size = reading.entry.size
             kept = replace(headers or reading.entry.headers or Headers(), checksums={}, checksum_type=None)
             return await self._writer.write(
-                Write(target, kept, size, reading.chunks(), Md5Check(size), precondition, ack)
+                Write(target, kept, size, reading.chunks(), Md5Check(size), precondition, ack, visitor)
             )
         finally:
             await reading.close()

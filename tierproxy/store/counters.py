@@ -1,21 +1,73 @@
-"""What the store counts. Every counter is either counted in one place or defined by a formula here."""
+"""What the store counts. Every counter is either counted in one place or defined by a formula here::
+
+    gets   = hits + misses
+    hits   = memory_hits + disk_hits
+    misses = fills + joins + passes + errors
+    reads  = sum over reasons;  people's = reads[person] - corrected;  machines' = the others + corrected
+    reads[person] = person_hits + person_misses;  corrected = corrected_hits + corrected_misses
+    people's hits = person_hits - corrected_hits;  people's misses = person_misses - corrected_misses
+
+A get is an open of an object for a client that got past its conditions; where its bytes came from is counted when it is
+open (``got``), or that it failed (``errors``; "not found" is an answer, no failure). Opens by copies of objects are no
+gets, and neither is one whose client left before it was open. A read is what was delivered (``tierproxy.store.tally``):
+it may take several gets (ranges), and a get that delivered nothing belongs to none. It is a hit if its first get was.
+
+All only grow, from the start of the node. ``sample`` gives them dotted names; their growth a minute and an hour is what
+the catalogue keeps (``Counts.increments``).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
+
+from tierproxy.model import Tier
+from tierproxy.traffic import HITS, Outcome, Reason
+
+BUCKETS = 36
+"""Of a latency: bucket k counts times of 2^(k-1) to 2^k microseconds (0: less than 1); 2^35 are nine hours."""
+
+
+@dataclass(slots=True)
+class Latency:
+    """Times to the first byte: how many, their sum in microseconds, and how many in each power of two."""
+
+    count: int = 0
+    microseconds: int = 0
+    buckets: list[int] = field(default_factory=lambda: [0] * BUCKETS)
+
+    def add(self, seconds: float) -> None:
+        spent = int(seconds * 1_000_000) if seconds > 0 else 0
+        self.count += 1
+        self.microseconds += spent
+        self.buckets[min(spent.bit_length(), BUCKETS - 1)] += 1
+
+    def sample(self) -> dict[str, int]:
+        """``count``, ``us`` (the sum) and ``b0`` to ``b35``, those that are not 0."""
+        full = {f"b{index}": count for index, count in enumerate(self.buckets) if count}
+        return {"count": self.count, "us": self.microseconds, **full}
 
 
 @dataclass(slots=True)
 class Counters:
-    """Since the start of the node. A get is a read that got past its conditions."""
+    """Since the start of the node."""
 
     memory_hits: int = 0  #: gets served from the memory tier
     disk_hits: int = 0  #: gets served from a blob
     fills: int = 0  #: gets that started a flight that copies to disk
-    passes: int = 0  #: gets served from alt without a copy
     joins: int = 0  #: gets that shared a flight another get had started
+    passes: int = 0  #: gets served from alt without a copy
     errors: int = 0  #: gets that failed before their first byte, "not found" excepted
+    reads: dict[Reason, int] = field(default_factory=lambda: dict.fromkeys(Reason, 0))  #: reads, as first taken
+    corrected: int = 0  #: reads taken for a person's that turned out to be a scan's
+    person_hits: int = 0  #: of reads[person], as first taken
+    corrected_hits: int = 0  #: of corrected
+    delivered: dict[Tier, int] = field(default_factory=lambda: dict.fromkeys(Tier, 0))  #: body bytes
+    latency: dict[Outcome, Latency] = field(default_factory=lambda: {outcome: Latency() for outcome in Outcome})
+    regrets: int = 0  #: people's reads that missed what a purge had removed
+    machine_regrets: int = 0
+    corrected_regrets: int = 0  #: regrets booked as a person's that were a scan's
+    lost_counts: int = 0  #: reads whose count was given up while the catalogue failed
     puts: int = 0  #: acknowledged writes
     queued_puts: int = 0  #: acknowledged while only the disk had them
     deletes: int = 0  #: acknowledged deletes
@@ -24,17 +76,60 @@ class Counters:
     repairs: int = 0  #: blobs found damaged and dropped
     stale_fills: int = 0  #: fills thrown away because the object changed meanwhile
 
+    def got(self, outcome: Outcome) -> None:
+        """A get is open, and its bytes come from there."""
+        if outcome is Outcome.MEMORY:  # the reader counts those itself: a call more is felt there
+            self.memory_hits += 1
+        elif outcome is Outcome.DISK:
+            self.disk_hits += 1
+        elif outcome is Outcome.FILL:
+            self.fills += 1
+        elif outcome is Outcome.JOIN:
+            self.joins += 1
+        else:
+            self.passes += 1
+
     @property
     def hits(self) -> int:
         return self.memory_hits + self.disk_hits
 
     @property
     def misses(self) -> int:
-        return self.fills + self.passes + self.joins
+        return self.fills + self.joins + self.passes + self.errors
 
     @property
     def gets(self) -> int:
-        return self.hits + self.misses + self.errors
+        return self.hits + self.misses
 
-    def as_dict(self) -> Mapping[str, int]:
-        return {**asdict(self), "hits": self.hits, "misses": self.misses, "gets": self.gets}
+    @property
+    def person_misses(self) -> int:
+        return self.reads[Reason.PERSON] - self.person_hits
+
+    @property
+    def corrected_misses(self) -> int:
+        return self.corrected - self.corrected_hits
+
+    def of(self, outcome: Outcome) -> int:
+        """Gets of one outcome."""
+        gets = (self.memory_hits, self.disk_hits, self.fills, self.joins, self.passes)
+        return gets[tuple(Outcome).index(outcome)]
+
+    def sample(self) -> Mapping[str, int]:
+        """Everything by dotted name: ``gets.hits.memory``, ``reads.person``, ``delivered.disk`` (bytes),
+        ``latency.fill.b13``, ``regrets.person``, ``writes.puts``... Listed in ``docs/semantics.md``."""
+        found = {f"gets.{'hits' if outcome in HITS else 'misses'}.{outcome}": self.of(outcome) for outcome in Outcome}
+        found["gets.misses.error"] = self.errors
+        found |= {f"reads.{reason}": count for reason, count in self.reads.items()}
+        found |= {f"delivered.{tier}": count for tier, count in self.delivered.items()}
+        for outcome, latency in self.latency.items():
+            found |= {f"latency.{outcome}.{name}": count for name, count in latency.sample().items()}
+        return found | {
+            "reads.person.hits": self.person_hits, "reads.person.misses": self.person_misses,
+            "reads.corrected": self.corrected, "reads.corrected.hits": self.corrected_hits,
+            "reads.corrected.misses": self.corrected_misses, "reads.lost": self.lost_counts,
+            "regrets.person": self.regrets, "regrets.machine": self.machine_regrets,
+            "regrets.corrected": self.corrected_regrets,
+            "writes.puts": self.puts, "writes.queued": self.queued_puts, "writes.deletes": self.deletes,
+            "uploads.done": self.uploads, "uploads.failed": self.upload_failures,
+            "repairs": self.repairs, "fills.stale": self.stale_fills,
+        }  # fmt: skip

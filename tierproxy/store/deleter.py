@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tierproxy.model import Ack, Job, JobKind, ObjectName, State
+from tierproxy.model import Ack, Entry, Job, JobKind, ObjectName, State
 from tierproxy.ports import Catalogue, Clock
 from tierproxy.store.buckets import Buckets
 from tierproxy.store.calls import ANYTHING, Precondition
@@ -12,8 +12,10 @@ from tierproxy.store.health import AltHealth
 from tierproxy.store.order import KeyOrder
 from tierproxy.store.policies import Policies
 from tierproxy.store.shelf import Shelf
+from tierproxy.store.tally import Tally
 from tierproxy.store.tasks import Tasks
 from tierproxy.store.upload import UploadQueue
+from tierproxy.traffic import NOBODY, Visitor
 
 
 class Deleter:
@@ -22,6 +24,7 @@ class Deleter:
     def __init__(
         self, *, catalogue: Catalogue, changes: Changes, buckets: Buckets, policies: Policies, order: KeyOrder,
         shelf: Shelf, queue: UploadQueue, health: AltHealth, tasks: Tasks, clock: Clock, counters: Counters,
+        tally: Tally,
     ) -> None:  # fmt: skip
         self._catalogue = catalogue
         self._changes = changes
@@ -34,15 +37,18 @@ class Deleter:
         self._tasks = tasks
         self._clock = clock
         self._counters = counters
+        self._tally = tally
 
-    async def delete(self, name: ObjectName, precondition: Precondition = ANYTHING) -> None:
+    async def delete(
+        self, name: ObjectName, precondition: Precondition = ANYTHING, visitor: Visitor = NOBODY
+    ) -> None:  # fmt: skip
         """Returns when the delete is certain: the tombstone is durable, and, unless the ack is ``disk``, alt has been
         asked once (if it did not confirm, the queue goes on). Deleting what is not there is fine.
         Raises NoSuchBucket, PreconditionFailed, DiskUnavailable."""
         self._buckets.require(name.bucket)
-        await self._tasks.finish(self._delete(name, precondition), "delete")
+        await self._tasks.finish(self._delete(name, precondition, visitor), "delete")
 
-    async def _delete(self, name: ObjectName, precondition: Precondition) -> None:
+    async def _delete(self, name: ObjectName, precondition: Precondition, visitor: Visitor) -> None:
         async with self._order.hold(name):
             current = await self._changes.admitted(name, precondition)
             row = self._catalogue.find(name)
@@ -53,11 +59,15 @@ class Deleter:
             old = await self._catalogue.tombstone(name, job.generation, job)
             self._shelf.changed(name, old)
             self._counters.deletes += 1
+            self._tally.deleted(name, old, visitor)
         uploading = old is not None and old.state is State.DIRTY  # may be slow: its order is the queue's business
-        if uploading or self._health.down(name.bucket) or self._policies.write(name, None).ack is Ack.DISK:
+        if uploading or self._health.down(name.bucket) or self._answers_early(name, old):
             self._queue.wake()
         else:
             await self._queue.attempt(job)
+
+    def _answers_early(self, name: ObjectName, old: Entry | None) -> bool:
+        return self._policies.write(name, None, size=old.size if old else 0).ack is Ack.DISK
 
     def _job(self, name: ObjectName) -> Job:
         now = self._clock.now()

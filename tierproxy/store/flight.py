@@ -20,7 +20,8 @@ from tierproxy.model import BlobLabel, Entry, ObjectName
 from tierproxy.ports import AltBody, AltTier, Catalogue, Clock, DiskTier, Hot, Staged
 from tierproxy.store.body import Fingerprint, MemorySource
 from tierproxy.store.counters import Counters
-from tierproxy.store.fill import FillChoice
+from tierproxy.store.fill import Demand, FillChoice
+from tierproxy.store.leases import Leases
 from tierproxy.store.lookup import UNSHARED, Lookup
 from tierproxy.store.shelf import Shelf
 from tierproxy.store.space import Reservation, Space
@@ -60,6 +61,7 @@ class Flight:
         loop = asyncio.get_running_loop()
         self.opened: asyncio.Future[Entry] = loop.create_future()
         self.verified: asyncio.Future[None] = loop.create_future()
+        self.demand = Demand.MACHINE  #: the greatest of those who joined before alt answered
         self.fills = False  #: a copy is being made on disk
         self.sink: Sink | None = None  #: None after ``opened``: not shared, every reader asks alt itself
         self.first_byte_at = 0.0
@@ -111,7 +113,7 @@ class Flights:
 
     def __init__(
         self, *, alt: AltTier, disk: DiskTier, catalogue: Catalogue, hot: Hot, space: Space, shelf: Shelf,
-        lookup: Lookup, choice: FillChoice, tasks: Tasks, clock: Clock, counters: Counters,
+        lookup: Lookup, choice: FillChoice, tasks: Tasks, clock: Clock, counters: Counters, leases: Leases,
         etag_is_md5: bool = True,
     ) -> None:  # fmt: skip
         self._alt = alt
@@ -125,20 +127,28 @@ class Flights:
         self._tasks = tasks
         self._clock = clock
         self._counters = counters
+        self._leases = leases
         self._etag_is_md5 = etag_is_md5
         self._flights: dict[ObjectName, Flight] = {}
 
     def __repr__(self) -> str:
         return f"<Flights {list(self._flights.values())}>"
 
-    def join(self, name: ObjectName) -> tuple[Flight, bool]:
-        """loop. The flight for ``name`` and whether it was there already. Every join needs a ``leave``."""
+    def flying(self, name: ObjectName) -> bool:
+        """loop. There is a flight to join."""
+        return name in self._flights
+
+    def join(self, name: ObjectName, demand: Demand = Demand.PERSON) -> tuple[Flight, bool]:
+        """loop. The flight for ``name`` and whether it was there already. Every join needs a ``leave``. Whether it
+        makes a copy is decided when alt answers, by the greatest demand until then: who comes later takes what is
+        there."""
         flight = self._flights.get(name)
         joined = flight is not None
         if flight is None:
             flight = self._flights[name] = Flight(name, self._lookup.asking())
             self._tasks.spawn(self._fly(flight), f"flight {name}")
         flight.readers += 1
+        flight.demand = max(flight.demand, demand)
         return flight, joined
 
     def fingerprint(self, entry: Entry) -> Fingerprint:
@@ -150,6 +160,7 @@ class Flights:
         self._flights.pop(name, None)
 
     async def _fly(self, flight: Flight) -> None:
+        self._leases.take(flight.name)
         try:
             asked = flight.asked
             body = await self._alt.get(flight.name)
@@ -162,13 +173,14 @@ class Flights:
             if not isinstance(error, TierproxyError):
                 raise
         finally:
+            self._leases.give(flight.name)
             if self._flights.get(flight.name) is flight:
                 del self._flights[flight.name]
 
     async def _carry(self, flight: Flight, body: AltBody, asked: int) -> None:
         flight.first_byte_at = self._clock.monotonic()
         entry, expected = self._lookup.identify(body.meta, asked)
-        reservation = self._reserve(entry, expected)
+        reservation = self._reserve(entry, expected, flight.demand)
         if reservation is not None:
             with reservation:
                 await self._fill(flight, body, entry, Basis(expected, asked), reservation)
@@ -183,11 +195,11 @@ class Flights:
         if expected is not UNSHARED:
             await self._lookup.learn(body.meta, asked)
 
-    def _reserve(self, entry: Entry, expected: int | None) -> Reservation | None:
-        if expected is UNSHARED or not self._choice.fills(entry):
+    def _reserve(self, entry: Entry, expected: int | None, demand: Demand) -> Reservation | None:
+        if expected is UNSHARED or not self._choice.fills(entry, demand):
             return None
         try:
-            return self._space.reserve_fill(entry.size)
+            return self._space.reserve_fill(entry.size, entry.name.bucket)
         except DiskError:  # no room, or a disk that cannot even say so
             return None
 
@@ -228,13 +240,13 @@ class Flights:
             old = await self._catalogue.fill(filled, expected=basis.expected)
         except StaleGeneration:
             self._counters.stale_fills += 1
-            self._shelf.remove([(sealed.name, sealed.footprint)])
+            self._shelf.remove(entry.name.bucket, [(sealed.name, sealed.footprint)])
             return
         except BaseException:
-            self._shelf.remove([(sealed.name, sealed.footprint)])
+            self._shelf.remove(entry.name.bucket, [(sealed.name, sealed.footprint)])
             raise
         if old is not None and old.blob not in {None, sealed.name}:
-            self._shelf.remove([(old.blob or "", old.blob_bytes)])
+            self._shelf.remove(entry.name.bucket, [(old.blob or "", old.blob_bytes)])
         self._warm(staged, filled)
 
     def _warm(self, staged: Staged, entry: Entry) -> None:

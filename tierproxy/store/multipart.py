@@ -23,6 +23,7 @@ from tierproxy.store.reader import Reader
 from tierproxy.store.space import Reservation, Space
 from tierproxy.store.tasks import Tasks
 from tierproxy.store.writer import Writer
+from tierproxy.traffic import NOBODY, Visitor
 
 log = logging.getLogger(__name__)
 MIN_PART = 5 * 2**20
@@ -53,11 +54,14 @@ class Multipart:
 
     async def create(
         self, name: ObjectName, headers: Headers, ack: Ack | None, checksum_algorithm: str | None,
-        checksum_type: str | None,
+        checksum_type: str | None, visitor: Visitor = NOBODY,
     ) -> Upload:  # fmt: skip
         """Raises NoSuchBucket."""
         self._buckets.require(name.bucket)
-        upload = Upload(uuid.uuid4().hex, name, headers, self._clock.now(), ack, checksum_algorithm, checksum_type)
+        upload = Upload(
+            uuid.uuid4().hex, name, headers, self._clock.now(), ack, checksum_algorithm, checksum_type, visitor.owner,
+            visitor.folder,
+        )  # fmt: skip
         await self._catalogue.add_upload(upload)
         return upload
 
@@ -89,7 +93,7 @@ class Multipart:
 
     async def copy_part(self, upload: Upload, number: int, source: ObjectName, select: Select) -> Part:
         """UploadPartCopy: the range of ``source`` that ``select`` chooses becomes a part."""
-        reading = await self._reader.open(source, select)
+        reading = await self._reader.fetch(source, select)
         try:
             size = reading.range.length if reading.range else reading.entry.size
             return await self.put_part(upload, number, size, reading.chunks(), Md5Check(size))
@@ -107,12 +111,13 @@ class Multipart:
 
     async def complete(
         self, upload: Upload, chosen: Sequence[tuple[int, str]], *, precondition: Precondition = ANYTHING,
-        checksums: dict[str, str] | None = None, checksum_type: str | None = None,
+        checksums: dict[str, str] | None = None, checksum_type: str | None = None, visitor: Visitor = NOBODY,
     ) -> Written:  # fmt: skip
         """CompleteMultipartUpload. ``chosen``: part numbers with their ETags, in order. Raises InvalidPart, BadBody
         (EntityTooSmall), NoSuchUpload, and as ``Writer.write``; then the upload and its parts are still there."""
         headers = replace(upload.headers, checksums=checksums or {}, checksum_type=checksum_type)
-        work = self._complete(replace(upload, headers=headers), chosen, precondition)
+        named = replace(visitor, owner=visitor.owner or upload.owner, folder=visitor.folder or upload.folder)
+        work = self._complete(replace(upload, headers=headers), chosen, precondition, named)
         return await self._tasks.finish(work, "complete upload")
 
     async def abort(self, upload: Upload) -> None:
@@ -165,12 +170,14 @@ class Multipart:
         finally:
             await staged.close()
 
-    async def _complete(self, upload: Upload, chosen: Sequence[tuple[int, str]], precondition: Precondition) -> Written:
+    async def _complete(
+        self, upload: Upload, chosen: Sequence[tuple[int, str]], precondition: Precondition, visitor: Visitor
+    ) -> Written:  # fmt: skip
         async with self._order.hold(ObjectName("", upload.id)):  # one completion at a time
             every = self.parts(self.find(upload.id, upload.name))
             parts = self._choose(every, chosen)
             size = sum(part.size for part in parts)
-            reservation = await self._space.reserve_write(size)
+            reservation = await self._space.reserve_write(size, upload.name.bucket)
             staged = self._disk.stage()
             try:
                 await self._assemble(parts, staged)
@@ -180,8 +187,8 @@ class Multipart:
                 raise
             etag = multipart_etag([part.etag for part in parts])
             sizes = tuple(part.size for part in parts)
-            content = Content(upload.name, upload.headers, etag, staged, precondition, sizes, upload.id)
-            policy = self._writer.policy(upload.name, upload.ack)
+            content = Content(upload.name, upload.headers, etag, staged, precondition, sizes, upload.id, visitor)
+            policy = self._writer.policy(upload.name, upload.ack, size, visitor)
             written = await self._writer.keep(content, staged, reservation, policy, Timings(self._clock))
             await self._drop(every)
             return written

@@ -18,15 +18,18 @@ from tierproxy.errors import (
 )
 from tierproxy.model import ByteRange, Entry, ObjectName, State, Tier
 from tierproxy.ports import AltTier, Catalogue, Clock, DiskTier, Hot
+from tierproxy.purges import REPAIR
 from tierproxy.store.body import Fingerprint, Timings
-from tierproxy.store.calls import Reading, Select, whole
+from tierproxy.store.calls import Purge, Reading, Select, whole
 from tierproxy.store.counters import Counters
-from tierproxy.store.fill import FillChoice
+from tierproxy.store.fill import Demand, FillChoice, demand_of
 from tierproxy.store.flight import Flight, Flights
+from tierproxy.store.leases import Leases
 from tierproxy.store.lookup import Lookup
 from tierproxy.store.reading import BlobReading, ContentReading, FlightReading, PassReading
-from tierproxy.store.reads import ReadCounts
 from tierproxy.store.shelf import Shelf
+from tierproxy.store.tally import Tally
+from tierproxy.traffic import NOBODY, Outcome, Visitor
 
 LOOKS = 5
 """A blob can vanish between the look at the row and the open because of an overwrite; then the row says so. More often
@@ -38,7 +41,7 @@ class Reader:
 
     def __init__(
         self, *, hot: Hot, disk: DiskTier, alt: AltTier, catalogue: Catalogue, lookup: Lookup, flights: Flights,
-        choice: FillChoice, shelf: Shelf, reads: ReadCounts, counters: Counters, clock: Clock,
+        choice: FillChoice, shelf: Shelf, tally: Tally, leases: Leases, counters: Counters, clock: Clock,
     ) -> None:  # fmt: skip
         self._hot = hot
         self._disk = disk
@@ -48,34 +51,46 @@ class Reader:
         self._flights = flights
         self._choice = choice
         self._shelf = shelf
-        self._reads = reads
+        self._tally = tally
+        self._leases = leases
         self._counters = counters
         self._clock = clock
 
-    async def open(self, name: ObjectName, select: Select = whole) -> Reading:
-        """Raises NoSuchBucket, NoSuchKey, whatever ``select`` raises, AltError, LostInAlt, Unreadable,
+    async def open(self, name: ObjectName, select: Select = whole, visitor: Visitor = NOBODY) -> Reading:
+        """A get. Raises NoSuchBucket, NoSuchKey, whatever ``select`` raises, AltError, LostInAlt, Unreadable,
         DiskUnavailable."""
-        found = self._hot.get(name)
-        if found is not None and self._lookup.fresh(name):
-            range = select(found[0])
+        hit = self._from_memory(name, select)
+        if hit is not None:
             self._counters.memory_hits += 1
-            self._reads.note(name)
-            return ContentReading(found[0], range, Tier.MEMORY, "hit", found[1], Timings(self._clock))
+            return hit
         try:
-            reading = await self._open(name, select, Timings(self._clock))
+            reading = await self._open(name, select, visitor)
         except RequestError:
             raise
         except TierproxyError:
             self._counters.errors += 1
             raise
-        self._reads.note(name)
+        self._counters.got(reading.outcome)
         return reading
 
-    async def _open(self, name: ObjectName, select: Select, timings: Timings) -> Reading:
+    async def fetch(self, name: ObjectName, select: Select = whole, visitor: Visitor = NOBODY) -> Reading:
+        """``open``, but nobody's get: for copies."""
+        return self._from_memory(name, select) or await self._open(name, select, visitor)
+
+    def _from_memory(self, name: ObjectName, select: Select) -> Reading | None:
+        found = self._hot.get(name)
+        if found is None or not self._lookup.fresh(name):
+            return None
+        entry, content = found
+        return ContentReading(entry, select(entry), Outcome.MEMORY, content, Timings(self._clock), tier=Tier.MEMORY)
+
+    async def _open(self, name: ObjectName, select: Select, visitor: Visitor) -> Reading:
+        timings = Timings(self._clock)
         for _ in range(LOOKS):
-            entry = await self._lookup.known(name)
-            if entry is None or entry.blob is None:
-                return await self._miss(name, entry, select, timings)
+            known = await self._lookup.known(name)
+            if known is None or known.blob is None:
+                return await self._miss(name, known, select, timings, visitor)
+            entry = known
             reading = await self._hit(entry, select(entry), timings)
             if reading is not None:
                 return reading
@@ -83,6 +98,16 @@ class Reader:
 
     async def _hit(self, entry: Entry, range: ByteRange | None, timings: Timings) -> Reading | None:
         """None: the row has changed, or has forgotten a damaged blob; look again."""
+        self._leases.take(entry.name)
+        reading: Reading | None = None
+        try:
+            reading = await self._from_disk(entry, range, timings)
+        finally:
+            if not isinstance(reading, BlobReading):  # that one gives the lease back when it is closed
+                self._leases.give(entry.name)
+        return reading
+
+    async def _from_disk(self, entry: Entry, range: ByteRange | None, timings: Timings) -> Reading | None:
         try:
             with timings.phase("disk"):
                 blob = await self._disk.open(
@@ -98,14 +123,14 @@ class Reader:
         except DiskError:
             if entry.state is State.DIRTY:
                 raise
-            return await self._pass(entry, range, timings)
-        self._counters.disk_hits += 1
+            return await self._pass(entry, range, timings, None)
         if blob.content is None:
-            return BlobReading(entry, range, timings, blob, self._alt, self._shelf.damaged, self._check(entry, range))
+            check = self._check(entry, range)
+            return BlobReading(entry, range, timings, blob, self._alt, self._shelf.damaged, check, self._leases)
         content = blob.content
         await blob.close()
         self._warm(entry, content)
-        return ContentReading(entry, range, Tier.DISK, "hit", content, timings)
+        return ContentReading(entry, range, Outcome.DISK, content, timings, tier=Tier.DISK)
 
     def _warm(self, entry: Entry, content: bytes) -> None:
         """Keep it in memory, unless the object changed while its blob was read."""
@@ -113,12 +138,15 @@ class Reader:
         if now is not None and now.generation == entry.generation and now.blob is not None:
             self._hot.put(entry, content)
 
-    async def _miss(self, name: ObjectName, entry: Entry | None, select: Select, timings: Timings) -> Reading:
+    async def _miss(
+        self, name: ObjectName, entry: Entry | None, select: Select, timings: Timings, visitor: Visitor
+    ) -> Reading:
+        demand = demand_of(self._tally.reason(name, entry, visitor))
         if entry is not None and entry.headers is not None:
             range = select(entry)
-            if not self._choice.shared(entry, range):
-                return await self._pass(entry, range, timings, select)
-        flight, joined = self._flights.join(name)
+            if not self._worth(entry, range, demand):
+                return await self._pass(entry, range, timings, _purge_of(entry), select)
+        flight, joined = self._flights.join(name, demand)
         try:
             return await self._board(flight, joined, entry, select, timings)
         except BaseException:
@@ -129,31 +157,37 @@ class Reader:
         self, flight: Flight, joined: bool, known: Entry | None, select: Select, timings: Timings
     ) -> Reading:
         """Join ``flight``; whoever returns something else than a FlightReading leaves it here."""
-        begin = self._clock.monotonic()
+        purged, begin = _purge_of(known), self._clock.monotonic()
         try:
             entry = await asyncio.shield(flight.opened)
         except AltMissing:
             await self._lookup.missing(flight.name, known, flight.asked)
         timings.add("alt-first-byte", max(0.0, flight.first_byte_at - begin))
         range = select(entry)
-        if flight.sink is None or not self._choice.shared(entry, range):
-            reading: Reading = await self._pass(entry, range, timings, select)
+        if flight.sink is None or self._choice.narrow(entry, range):
+            reading: Reading = await self._pass(entry, range, timings, purged, select)
             flight.leave()
             return reading
+        outcome = Outcome.JOIN if joined else Outcome.FILL if flight.fills else Outcome.PASS
         if not self._choice.coalesced(entry.size):
-            self._count(flight, joined)
-            return FlightReading(entry, range, timings, flight, self._alt, self._check(entry, range))
+            check = self._check(entry, range)
+            return FlightReading(entry, range, timings, flight, self._alt, check, outcome, purged)
         try:
             with timings.phase("alt-body"):
                 content = await self._whole(flight, entry)
         except DiskError:  # a failing disk never fails a read
-            reading = await self._pass(entry, range, timings, select)
+            reading = await self._pass(entry, range, timings, purged, select)
             flight.leave()
             return reading
-        self._count(flight, joined)
         fill = "fill" if flight.fills else "pass"
         flight.leave()
-        return ContentReading(entry, range, Tier.ALT, fill, content, timings)
+        return ContentReading(entry, range, outcome, content, timings, fill=fill, purged=purged)
+
+    def _worth(self, entry: Entry, range: ByteRange | None, demand: Demand) -> bool:
+        """Join a flight, or start one; one that is in the air is joined also by those who would not start it."""
+        if self._choice.shared(entry, range, demand):
+            return True
+        return self._flights.flying(entry.name) and not self._choice.narrow(entry, range)
 
     async def _whole(self, flight: Flight, entry: Entry) -> bytes:
         """A small object, once it is verified; an error before its first byte is an answer, not a cut connection. All
@@ -164,17 +198,10 @@ class Reader:
             flight.content = await flight.sink.read(0, entry.size)
         return flight.content
 
-    def _count(self, flight: Flight, joined: bool) -> None:
-        if joined:
-            self._counters.joins += 1
-        elif flight.fills:
-            self._counters.fills += 1
-        else:
-            self._counters.passes += 1
-
     async def _pass(
-        self, entry: Entry, range: ByteRange | None, timings: Timings, select: Select | None = None
-    ) -> Reading:
+        self, entry: Entry, range: ByteRange | None, timings: Timings, purged: Purge | None,
+        select: Select | None = None,
+    ) -> Reading:  # fmt: skip
         """Straight from alt. With ``select`` a content that changed behind our back is learned and served, once."""
         asked = self._lookup.asking()
         try:
@@ -186,10 +213,16 @@ class Reader:
             if select is None:
                 raise LostInAlt(f"alt has another content of {entry.name}") from None
             entry = await self._lookup.learn(await self._alt.head(entry.name), asked)
-            return await self._pass(entry, select(entry), timings)
-        self._counters.passes += 1
-        return PassReading(entry, range, timings, body, self._check(entry, range))
+            return await self._pass(entry, select(entry), timings, purged)
+        return PassReading(entry, range, timings, body, self._check(entry, range), purged)
 
     def _check(self, entry: Entry, range: ByteRange | None) -> Fingerprint | None:
         """For bytes of alt that nobody else compares: only a whole object can be."""
         return self._flights.fingerprint(entry) if range is None else None
+
+
+def _purge_of(entry: Entry | None) -> Purge | None:
+    """What makes a read of ``entry`` a miss, if it is a purge and no repair."""
+    if entry is None or entry.blob is not None or entry.purged_at is None or entry.purged_by in {None, REPAIR}:
+        return None
+    return Purge(entry.purged_by or "", entry.purged_at)

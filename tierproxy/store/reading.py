@@ -8,7 +8,10 @@ from tierproxy.errors import AltMissing, AltPrecondition, DiskError, LostInAlt, 
 from tierproxy.model import ByteRange, Entry, Tier
 from tierproxy.ports import AltBody, AltTier, OpenBlob
 from tierproxy.store.body import Fingerprint, Timings
+from tierproxy.store.calls import Purge
 from tierproxy.store.flight import Flight
+from tierproxy.store.leases import Leases
+from tierproxy.traffic import Outcome
 
 CHUNK = 256 * 1024
 
@@ -17,12 +20,15 @@ class ContentReading:
     """All bytes at hand."""
 
     def __init__(
-        self, entry: Entry, range: ByteRange | None, tier: Tier, fill: str, content: bytes, timings: Timings
-    ) -> None:
+        self, entry: Entry, range: ByteRange | None, outcome: Outcome, content: bytes, timings: Timings, *,
+        tier: Tier = Tier.ALT, fill: str = "hit", purged: Purge | None = None,
+    ) -> None:  # fmt: skip
         self.entry = entry
         self.range = range
+        self.outcome = outcome
         self.tier = tier
         self.fill = fill
+        self.purged = purged
         self.content: bytes = content if range is None else content[range.start : range.stop]
         self.timings: Mapping[str, float] = timings.phases
 
@@ -39,6 +45,8 @@ class StreamReading:
 
     tier = Tier.ALT
     fill = "pass"
+    outcome = Outcome.PASS
+    purged: Purge | None = None
     content: bytes | None = None
 
     def __init__(self, entry: Entry, range: ByteRange | None, timings: Timings) -> None:
@@ -57,12 +65,15 @@ class BlobReading(StreamReading):
 
     tier = Tier.DISK
     fill = "hit"
+    outcome = Outcome.DISK
 
     def __init__(
         self, entry: Entry, range: ByteRange | None, timings: Timings, blob: OpenBlob, alt: AltTier,
-        damaged: Callable[[Entry, DiskError], Awaitable[bool]], check: Fingerprint | None,
+        damaged: Callable[[Entry, DiskError], Awaitable[bool]], check: Fingerprint | None, leases: Leases,
     ) -> None:  # fmt: skip
+        """Takes over the lease of the name."""
         super().__init__(entry, range, timings)
+        self._leases: Leases | None = leases
         self._blob = blob
         self._alt = alt
         self._damaged = damaged
@@ -83,6 +94,9 @@ class BlobReading(StreamReading):
             yield data
 
     async def close(self) -> None:
+        leases, self._leases = self._leases, None
+        if leases is not None:
+            leases.give(self.entry.name)
         await self._blob.close()
 
 
@@ -91,9 +105,11 @@ class FlightReading(StreamReading):
 
     def __init__(
         self, entry: Entry, range: ByteRange | None, timings: Timings, flight: Flight, alt: AltTier,
-        check: Fingerprint | None,
+        check: Fingerprint | None, outcome: Outcome, purged: Purge | None,
     ) -> None:  # fmt: skip
         super().__init__(entry, range, timings)
+        self.outcome = outcome
+        self.purged = purged
         self._flight = flight
         self._alt = alt
         self._check = check
@@ -126,9 +142,11 @@ class PassReading(StreamReading):
     """Straight from alt; nothing is kept."""
 
     def __init__(
-        self, entry: Entry, range: ByteRange | None, timings: Timings, body: AltBody, check: Fingerprint | None
-    ) -> None:
+        self, entry: Entry, range: ByteRange | None, timings: Timings, body: AltBody, check: Fingerprint | None,
+        purged: Purge | None,
+    ) -> None:  # fmt: skip
         super().__init__(entry, range, timings)
+        self.purged = purged
         self._body = body
         self._check = check
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from tierproxy.errors import DiskError, StaleGeneration
 from tierproxy.logs import event
 from tierproxy.model import Entry, ObjectName, State
-from tierproxy.ports import Alarms, Catalogue, Clock, DiskTier, Hot
+from tierproxy.ports import Alarms, Catalogue, Clock, DiskTier, HistoryLog, Hot
+from tierproxy.purges import REPAIR, Booking, Drop, Purged
 from tierproxy.store.counters import Counters
 from tierproxy.store.space import Space
 from tierproxy.store.tasks import Tasks
+from tierproxy.traffic import Event, EventKind
 
 log = logging.getLogger(__name__)
 ENDED_BY_A_CHANGE = ("only copy damaged", "lost in alt", "alt changed by somebody else")
@@ -27,8 +30,10 @@ class Shelf:
 
     def __init__(
         self, *, disk: DiskTier, catalogue: Catalogue, hot: Hot, space: Space, tasks: Tasks, clock: Clock,
-        counters: Counters, alarms: Alarms,
+        counters: Counters, alarms: Alarms, history: HistoryLog | None = None,
+        held: Callable[[ObjectName], bool] = lambda _name: False,
     ) -> None:  # fmt: skip
+        """``held``: whether somebody is reading the blob of this name just now."""
         self._disk = disk
         self._catalogue = catalogue
         self._hot = hot
@@ -37,6 +42,8 @@ class Shelf:
         self._clock = clock
         self._counters = counters
         self._alarms = alarms
+        self._history = history
+        self._held = held
         self.on_change: list[Callable[[ObjectName], None]] = []
 
     def changed(self, name: ObjectName, old: Entry | None) -> None:
@@ -48,15 +55,20 @@ class Shelf:
         for forget in self.on_change:
             forget(name)
         if old is not None and old.blob is not None:
-            self.remove([(old.blob, old.blob_bytes)])
+            self.remove(name.bucket, [(old.blob, old.blob_bytes)])
 
-    def remove(self, blobs: Sequence[tuple[str, int]]) -> None:
-        """loop. Unlink blobs no row names any more, in the background; (name, footprint) each."""
-        self._tasks.spawn(self._unlink(blobs), "unlink")
+    def remove(self, bucket: str, blobs: Sequence[tuple[str, int]]) -> None:
+        """loop. Unlink blobs of ``bucket`` no row names any more, in the background; (name, footprint) each."""
+        total = Counter({bucket: sum(size for _, size in blobs)})
+        self._tasks.spawn(self._unlink([blob for blob, _ in blobs], total), "unlink")
 
-    async def purge(self, entries: Sequence[Entry], *, by: str) -> int:
-        """``tierproxy.ports.Purgeable``: drop the blobs of ``entries`` that are still as the plan saw them."""
-        return await self._tasks.finish(self._purge(entries, by), "purge")
+    async def purge(self, drops: Sequence[Drop], *, booking: Booking | None = None) -> Purged:
+        """``tierproxy.ports.Purgeable``. Runs to its end even if the caller is cancelled."""
+        return await self._tasks.finish(self._purge(drops, booking), "purge")
+
+    def footprint(self, bucket: str) -> int:
+        """``tierproxy.ports.Purgeable``."""
+        return self._space.footprint(bucket)
 
     async def damaged(self, entry: Entry, error: DiskError) -> bool:
         """A blob cannot be read. CLEAN: the row forgets it (alt has the bytes), True. DIRTY: it is the only copy, so it
@@ -70,35 +82,56 @@ class Shelf:
         return True
 
     async def _forget_damaged(self, entry: Entry) -> None:
-        if await self._drop(entry, "repair"):
+        if await self._drop(entry):
             self.changed(entry.name, None)
-            self._space.release(entry.blob_bytes)
+            self._space.release(entry.blob_bytes, entry.name.bucket)
             with contextlib.suppress(DiskError):  # gone already, or the disk refuses: no row names it any more
                 await self._disk.quarantine(entry.blob or "")
 
-    async def _purge(self, entries: Sequence[Entry], by: str) -> int:
-        dropped = await asyncio.gather(*(self._drop(entry, by) for entry in entries), return_exceptions=True)
-        gone = [entry for entry, done in zip(entries, dropped, strict=True) if done is True]
-        for entry in gone:
-            self._hot.drop(entry.name)
-        await self._unlink([(entry.blob or "", entry.blob_bytes) for entry in gone])
-        for failure in dropped:
-            if isinstance(failure, BaseException):
-                raise failure
-        return sum(entry.blob_bytes for entry in gone)
+    async def _purge(self, drops: Sequence[Drop], booking: Booking | None) -> Purged:
+        """One change of the catalogue for the whole batch. Rows are looked at before it, for the lines of history: what
+        it removes it removes as they were seen, or not at all."""
+        free = [drop for drop in drops if not self._held(drop.name)]
+        if booking is not None:
+            booking = replace(booking, skipped=booking.skipped + len(drops) - len(free))
+        at = self._clock.now()
+        lines = [self._line(drop, at) for drop in free] if self._history is not None else []
+        went = await self._catalogue.drop_blobs(free, at=at, booking=booking)
+        gone = [drop for drop, done in zip(free, went, strict=True) if done]
+        for drop in gone:
+            self._hot.drop(drop.name)
+        if self._history is not None:
+            for line, done in zip(lines, went, strict=True):
+                if done:
+                    self._history.note(line)
+        total = Counter[str]()
+        for drop in gone:
+            total[drop.name.bucket] += drop.blob_bytes
+        await self._unlink([drop.blob for drop in gone], total)
+        return Purged(len(gone), total.total(), len(drops) - len(gone))
 
-    async def _drop(self, entry: Entry, by: str) -> bool:
+    def _line(self, drop: Drop, at: float) -> Event:
+        row = self._catalogue.find(drop.name)
+        return Event(
+            at, EventKind.PURGE, drop.name, owner=(row and row.owner) or "", folder=(row and row.folder) or "",
+            size=row.size if row else 0, by=drop.by,
+        )  # fmt: skip
+
+    async def _drop(self, entry: Entry) -> bool:
+        """A repair's."""
         if entry.blob is None:
             return False
         try:
-            await self._catalogue.drop_blob(entry.name, entry.generation, entry.blob, by=by, at=self._clock.now())
+            await self._catalogue.drop_blob(entry.name, entry.generation, entry.blob, by=REPAIR, at=self._clock.now())
         except StaleGeneration:
             return False
         return True
 
-    async def _unlink(self, blobs: Sequence[tuple[str, int]]) -> None:
+    async def _unlink(self, blobs: Sequence[str], total: Mapping[str, int]) -> None:
+        """``total``: bytes they occupy, by bucket."""
         try:
-            await self._disk.remove([blob for blob, _ in blobs])
+            await self._disk.remove(blobs)
         except DiskError as error:  # the rows are right; the scrub finds the files
             event(log, logging.WARNING, "blobs not removed", count=len(blobs), error=error)
-        self._space.release(sum(size for _, size in blobs))
+        for bucket, size in total.items():
+            self._space.release(size, bucket)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -10,6 +11,7 @@ from typing import Self
 from tierproxy.config.sections import DiskSection
 from tierproxy.errors import OutOfSpace
 from tierproxy.model import FreeSpace
+from tierproxy.rules.model import BucketBudget
 
 BLOCK = 4096
 
@@ -22,11 +24,13 @@ def footprint(size: int) -> int:
 
 
 class Reservation:
-    """A claim on disk space. ``commit`` turns it into used bytes; leaving the ``with`` block releases what is left."""
+    """A claim on disk space. ``commit`` turns it into used bytes; leaving the ``with`` block releases what is left.
+    ``bucket``: for a blob of this bucket; "" for bytes no bucket's budget counts (staged parts)."""
 
-    def __init__(self, space: Space, claimed: int) -> None:
+    def __init__(self, space: Space, claimed: int, bucket: str = "") -> None:
         self._space = space
         self._left = claimed
+        self._bucket = bucket
 
     def __bool__(self) -> bool:
         """Something is still claimed."""
@@ -34,11 +38,11 @@ class Reservation:
 
     def commit(self, actual: int) -> None:
         """The file is there and occupies ``actual`` bytes."""
-        self._space.used += actual
+        self._space.add(actual, self._bucket)
         self.release()
 
     def release(self) -> None:
-        self._space.reserved -= self._left
+        self._space.claim(-self._left, self._bucket)
         self._left = 0
 
     def __enter__(self) -> Self:
@@ -51,30 +55,47 @@ class Reservation:
 
 
 class Space:
-    """Bytes of blobs and parts on disk (``used``) and about to be (``reserved``), against the budget.
+    """Bytes of blobs and parts on disk (``used``) and about to be (``reserved``), against the budget of the disk and
+    those of buckets that have one.
 
-    Invariant, checked after every test: used = sum of the catalogue's blob_bytes + part bytes; reserved = 0 when idle.
+    A bucket's share counts its blobs only: parts of unfinished uploads count for the disk alone until they are
+    completed.
+    Invariant, checked after every test: used = sum of the catalogue's blob_bytes + part bytes, footprint(bucket) = the
+    bucket's blob_bytes; reserved = 0 when idle.
     """
 
-    def __init__(self, settings: DiskSection, used: int, free: Callable[[], FreeSpace]) -> None:
+    def __init__(
+        self, settings: DiskSection, used: int, free: Callable[[], FreeSpace], buckets: Mapping[str, int] | None = None
+    ) -> None:
+        """``used``: bytes of all blobs and parts; ``buckets``: bytes of blobs by bucket."""
         self._settings = settings
+        self._budgets: dict[str, int] = {}
         self._free = free
         self._measured: FreeSpace | None = None
         self._used_then = used
+        self._used_of = Counter(buckets or {})
+        self._reserved_of: Counter[str] = Counter()
         self.used = used
         self.reserved = 0
-        self.on_pressure: Callable[[int], None] = lambda _wanted: None
-        self.relieve: Callable[[int], Awaitable[object]] = _nothing
+        self.on_pressure: Callable[[int, str], None] = lambda _wanted, _bucket: None
+        self.relieve: Callable[[int, str], Awaitable[object]] = _nothing
 
     def __repr__(self) -> str:
         return f"<Space {self.used} used, {self.reserved} reserved of {self._settings.max_bytes}>"
 
-    def reload(self, settings: DiskSection) -> None:
+    def reload(self, settings: DiskSection, buckets: Sequence[BucketBudget] = ()) -> None:
+        """loop. A new budget, and those of buckets; what is over it goes with the next pressure purge."""
         self._settings = settings
+        self._budgets = {budget.bucket: budget.max_bytes for budget in buckets}
 
     @property
     def settings(self) -> DiskSection:
         return self._settings
+
+    @property
+    def budgets(self) -> Mapping[str, int]:
+        """``max_bytes`` of the buckets that have a budget of their own."""
+        return self._budgets
 
     @property
     def high(self) -> int:
@@ -86,6 +107,14 @@ class Space:
         """Bytes at which it stops."""
         return int(self._settings.max_bytes * self._settings.low_water)
 
+    def footprint(self, bucket: str = "") -> int:
+        """loop. Bytes of blobs of ``bucket`` on disk; "": of all, with the staged parts."""
+        return self._used_of[bucket] if bucket else self.used
+
+    def claimed(self, bucket: str = "") -> int:
+        """loop. Used and reserved bytes of ``bucket``, "" for the whole disk."""
+        return self._used_of[bucket] + self._reserved_of[bucket] if bucket else self.used + self.reserved
+
     def free(self) -> FreeSpace:
         """What the file system said last, corrected by what was committed and released since: it is asked about once a
         second, in which a fast writer can fill a small disk, and a purge can empty one without seeing its success."""
@@ -94,33 +123,55 @@ class Space:
             self._measured, self._used_then = found, self.used
         return replace(found, free_bytes=max(0, found.free_bytes - (self.used - self._used_then)))
 
-    async def reserve_write(self, size: int) -> Reservation:
+    async def reserve_write(self, size: int, bucket: str = "") -> Reservation:
         """For a write: up to the hard limit. What can be purged is purged first. Raises OutOfSpace."""
-        limit = int(self._settings.max_bytes * self._settings.hard_limit)
+        share = self._settings.hard_limit
         try:
-            return self._reserve(size, limit)
+            return self._reserve(size, bucket, share)
         except OutOfSpace:
-            await self.relieve(footprint(size))
-            return self._reserve(size, limit)
+            await self.relieve(footprint(size), bucket)
+            return self._reserve(size, bucket, share)
 
-    def reserve_fill(self, size: int) -> Reservation:
+    def reserve_fill(self, size: int, bucket: str = "") -> Reservation:
         """For a fill: never beyond max_bytes, a copy is not worth a refused write. Raises OutOfSpace."""
-        return self._reserve(size, self._settings.max_bytes)
+        return self._reserve(size, bucket, 1.0)
 
-    def release(self, actual: int) -> None:
+    def add(self, actual: int, bucket: str = "") -> None:
+        """A file of ``actual`` bytes is there."""
+        self.used += actual
+        if bucket:
+            self._used_of[bucket] += actual
+
+    def release(self, actual: int, bucket: str = "") -> None:
         """A file of ``actual`` bytes is gone."""
-        self.used -= actual
+        self.add(-actual, bucket)
 
-    def _reserve(self, size: int, limit: int) -> Reservation:
-        claim = footprint(size)
-        if self.used + self.reserved + claim > limit:
-            self.on_pressure(claim)
-            raise OutOfSpace(f"{claim} bytes do not fit: {self.used} used and {self.reserved} reserved of {limit}")
-        self._check_free(claim)
-        self.reserved += claim
-        if self.used + self.reserved > self.high:
-            self.on_pressure(0)
-        return Reservation(self, claim)
+    def claim(self, amount: int, bucket: str = "") -> None:
+        """More (or less) is promised to files that are being written."""
+        self.reserved += amount
+        if bucket:
+            self._reserved_of[bucket] += amount
+
+    def _reserve(self, size: int, bucket: str, share: float) -> Reservation:
+        amount = footprint(size)
+        self._check(amount, "", int(self._settings.max_bytes * share))
+        budget = self._budgets.get(bucket)
+        if budget is not None:
+            self._check(amount, bucket, int(budget * share))
+        self._check_free(amount)
+        self.claim(amount, bucket)
+        if self.claimed() > self.high:
+            self.on_pressure(0, "")
+        if budget is not None and self.claimed(bucket) > int(budget * self._settings.high_water):
+            self.on_pressure(0, bucket)
+        return Reservation(self, amount, bucket)
+
+    def _check(self, amount: int, bucket: str, limit: int) -> None:
+        claimed = self.claimed(bucket)
+        if claimed + amount > limit:
+            self.on_pressure(amount, bucket)
+            of = f" for bucket {bucket}" if bucket else ""
+            raise OutOfSpace(f"{amount} bytes do not fit{of}: {claimed} of {limit} are used or reserved")
 
     def _check_free(self, claim: int) -> None:
         free = self.free()
@@ -129,7 +180,7 @@ class Space:
         if free.free_bytes - self.reserved - claim < keep.of(free.total_bytes) or (
             free.total_inodes and free.free_inodes <= inodes
         ):
-            self.on_pressure(claim)
+            self.on_pressure(claim, "")
             raise OutOfSpace(
                 f"the file system has {free.free_bytes} bytes and {free.free_inodes} inodes free: "
                 f"min_free forbids {claim} bytes more",
@@ -137,5 +188,5 @@ class Space:
             )
 
 
-async def _nothing(_wanted: int) -> None:
+async def _nothing(_wanted: int, _bucket: str) -> None:
     """Nobody purges."""

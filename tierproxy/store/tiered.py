@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tierproxy.model import Ack, BucketRow, Entry, Headers, ListPage, ListRequest, ObjectName
+from tierproxy.purges import Booking, Drop, Purged
 from tierproxy.store.buckets import Buckets
 from tierproxy.store.calls import ANYTHING, Precondition, Reading, Select, Write, Written, whole
 from tierproxy.store.copying import Copier
@@ -16,7 +17,9 @@ from tierproxy.store.multipart import Multipart
 from tierproxy.store.reader import Reader
 from tierproxy.store.shelf import Shelf
 from tierproxy.store.space import Space
+from tierproxy.store.tally import Tally
 from tierproxy.store.writer import Writer
+from tierproxy.traffic import NOBODY, Visitor
 
 
 class TieredStore:
@@ -24,7 +27,7 @@ class TieredStore:
 
     def __init__(
         self, *, buckets: Buckets, lookup: Lookup, reader: Reader, writer: Writer, deleter: Deleter, copier: Copier,
-        multipart: Multipart, listings: Listings, shelf: Shelf, space: Space, counters: Counters,
+        multipart: Multipart, listings: Listings, shelf: Shelf, space: Space, counters: Counters, tally: Tally,
     ) -> None:  # fmt: skip
         self._buckets = buckets
         self._lookup = lookup
@@ -37,11 +40,16 @@ class TieredStore:
         self.multipart = multipart
         self.space = space
         self.counters = counters
+        self._tally = tally
 
-    async def open(self, name: ObjectName, select: Select = whole, *, client: str = "") -> Reading:
-        """GetObject. ``client`` names who asks (for read counts). Errors: ``Reader.open``."""
+    async def open(self, name: ObjectName, select: Select = whole, *, visitor: Visitor = NOBODY) -> Reading:
+        """GetObject for ``visitor``. Errors: ``Reader.open``."""
         self._buckets.require(name.bucket)
-        return await self._reader.open(name, select)
+        return await self._reader.open(name, select, visitor)
+
+    def delivered(self, reading: Reading, visitor: Visitor, sent: int, seconds: float) -> None:
+        """loop. ``sent`` bytes of ``reading`` went out, the first after ``seconds``. See ``Tally.delivered``."""
+        self._tally.delivered(reading, visitor, sent, seconds)
 
     async def head(self, name: ObjectName, *, full: bool = True) -> Entry:
         """HeadObject: the entry, with headers if ``full``. Raises NoSuchBucket, NoSuchKey, AltError, LostInAlt."""
@@ -56,26 +64,32 @@ class TieredStore:
         """PutObject. Errors: ``Writer.write``."""
         return await self._writer.write(write)
 
-    async def delete(self, name: ObjectName, precondition: Precondition = ANYTHING) -> None:
+    async def delete(
+        self, name: ObjectName, precondition: Precondition = ANYTHING, *, visitor: Visitor = NOBODY
+    ) -> None:  # fmt: skip
         """DeleteObject. Errors: ``Deleter.delete``."""
-        await self._deleter.delete(name, precondition)
+        await self._deleter.delete(name, precondition, visitor)
 
     async def copy(
         self, source: ObjectName, target: ObjectName, *, headers: Headers | None = None, select: Select = whole,
-        precondition: Precondition = ANYTHING, ack: Ack | None = None,
+        precondition: Precondition = ANYTHING, ack: Ack | None = None, visitor: Visitor = NOBODY,
     ) -> Written:  # fmt: skip
         """CopyObject. Errors: ``Copier.copy``."""
         return await self._copier.copy(
-            source, target, headers=headers, select=select, precondition=precondition, ack=ack
+            source, target, headers=headers, select=select, precondition=precondition, ack=ack, visitor=visitor
         )
 
     async def page(self, request: ListRequest) -> ListPage:
         """ListObjectsV2. Errors: ``Listings.page``."""
         return await self._listings.page(request)
 
-    async def purge(self, entries: Sequence[Entry], *, by: str) -> int:
-        """``tierproxy.ports.Purgeable``: returns the bytes released."""
-        return await self._shelf.purge(entries, by=by)
+    async def purge(self, drops: Sequence[Drop], *, booking: Booking | None = None) -> Purged:
+        """``tierproxy.ports.Purgeable``."""
+        return await self._shelf.purge(drops, booking=booking)
+
+    def footprint(self, bucket: str) -> int:
+        """``tierproxy.ports.Purgeable``."""
+        return self._shelf.footprint(bucket)
 
     def buckets(self) -> Sequence[BucketRow]:
         return self._buckets.all()

@@ -25,6 +25,7 @@ from tierproxy.store.policies import Policies, WritePolicy
 from tierproxy.store.space import Reservation, Space
 from tierproxy.store.tasks import Tasks
 from tierproxy.store.upload import UploadQueue
+from tierproxy.traffic import Visitor
 
 log = logging.getLogger(__name__)
 
@@ -53,12 +54,12 @@ class Writer:
     async def write(self, call: Write) -> Written:
         """Raises NoSuchBucket, BadBody, PreconditionFailed, OutOfSpace (ack disk), AltError."""
         self._buckets.require(call.name.bucket)
-        policy = self.policy(call.name, call.ack)
+        policy = self.policy(call.name, call.ack, call.size, call.visitor)
         timings = Timings(self._clock)
         if policy.ack is Ack.ALT:
             return await self._around.write(call, timings)
         try:
-            reservation = await self._space.reserve_write(call.size)
+            reservation = await self._space.reserve_write(call.size, call.name.bucket)
         except DiskError:  # no room, or a disk that cannot even say so
             if policy.ack is Ack.DISK:
                 raise
@@ -82,11 +83,11 @@ class Writer:
                 reservation.release()
                 await staged.close()
 
-    def policy(self, name: ObjectName, asked: Ack | None) -> WritePolicy:
+    def policy(self, name: ObjectName, asked: Ack | None, size: int, visitor: Visitor) -> WritePolicy:
         """loop. The write policy as the queue's limits leave it: a full queue takes nothing more, so ack ``disk``
         becomes
         ``both``, and ``both`` is refused while alt is down."""
-        policy = self._policies.write(name, asked)
+        policy = self._policies.write(name, asked, size=size, visitor=visitor)
         if policy.ack is not Ack.ALT and self._queue.full():
             return WritePolicy(Ack.BOTH, OnAltDown.REFUSE)
         return policy

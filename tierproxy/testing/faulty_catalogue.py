@@ -11,9 +11,12 @@ from tierproxy.ports import Catalogue
 
 CHANGES = frozenset(
     {
-        "publish", "fill", "learn", "suspect", "settle", "uploaded", "tombstone", "forget", "drop_blob", "touch",
+        "publish", "fill", "learn", "suspect", "settle", "uploaded", "tombstone", "forget", "drop_blob",
         "postpone", "hurry", "add_bucket", "complete_bucket", "remove_bucket", "add_upload", "add_part",
         "remove_upload", "insert_listed", "adopt", "raise_generation",
+        "count", "prune_counts", "reclassify", "name_by", "begin_shadow", "end_shadow", "shadow_drop",
+        "drop_blobs", "requeue", "pin", "add_run", "save_run", "confirm_run", "cancel_run", "prune_runs",
+        "add_version", "version_live",
     }
 )  # fmt: skip
 

@@ -55,7 +55,7 @@ class Ground:
         if state is State.CLEAN:
             entry = replace(entry, alt_etag=await self.put_alt(key, content))
         await self.catalogue.publish(entry, job=put_job(entry) if state is State.DIRTY else None)
-        return entry
+        return self.catalogue.find(entry.name) or entry
 
     def label(self, key: str, content: bytes, generation: int | None = None) -> BlobLabel:
         """What a blob of ``content`` says of itself; a fresh generation unless one is given."""

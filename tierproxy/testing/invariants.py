@@ -31,6 +31,8 @@ class Accounting(Protocol):
     @property
     def reserved(self) -> int: ...
 
+    def footprint(self, bucket: str = "") -> int: ...
+
 
 async def check_invariants(
     catalogue: Catalogue, disk: DiskTier, space: Accounting | None = None, *, root: Path, crashed: bool = False
@@ -98,6 +100,10 @@ def _bad_sums(catalogue: Catalogue, space: Accounting) -> list[str]:
     wrong, expected = list[str](), catalogue.totals().blob_bytes + catalogue.part_bytes()
     if space.used != expected:
         wrong.append(f"{space.used} bytes in use, blobs and parts add up to {expected}")
+    for bucket in catalogue.buckets():
+        footprint, blobs = space.footprint(bucket.name), catalogue.totals(bucket.name).blob_bytes
+        if footprint != blobs:
+            wrong.append(f"{footprint} bytes of bucket {bucket.name} in use, its blobs add up to {blobs}")
     if space.reserved:
         wrong.append(f"{space.reserved} bytes still reserved")
     return wrong

@@ -33,7 +33,8 @@ from tierproxy.model import (
     Upload,
 )
 from tierproxy.ports import BodyCheck
-from tierproxy.store.calls import ANYTHING, Precondition, Select, Write, Written, whole
+from tierproxy.store.calls import ANYTHING, Precondition, Purge, Reading, Select, Write, Written, whole
+from tierproxy.traffic import NOBODY, Outcome, Visitor
 
 NOW = 1_700_000_000.25
 
@@ -45,7 +46,9 @@ class MemoryReading:
         self.range = chosen
         self._data = data
         self.tier = Tier.MEMORY if store.chunk == 0 else Tier.DISK
+        self.outcome = Outcome.MEMORY if store.chunk == 0 else Outcome.DISK
         self.fill = "hit"
+        self.purged: Purge | None = None
         self.timings: Mapping[str, float] = {"disk": 0.5}
         self.content = data if store.chunk == 0 else None
         self.closed = False
@@ -81,7 +84,8 @@ class MemoryStore:
     received: int = 0
     chunks_read: int = 0
     open_readings: int = 0
-    clients: list[str] = field(default_factory=list)
+    visitors: list[Visitor] = field(default_factory=list)
+    deliveries: list[tuple[str, Visitor, int, float]] = field(default_factory=list)
     generation: int = 0
     min_part: int = 3
 
@@ -108,12 +112,15 @@ class MemoryStore:
             raise NoSuchKey
         return self.objects[name]
 
-    async def open(self, name: ObjectName, select: Select = whole, *, client: str = "") -> MemoryReading:
-        self.clients.append(client)
+    async def open(self, name: ObjectName, select: Select = whole, *, visitor: Visitor = NOBODY) -> MemoryReading:
+        self.visitors.append(visitor)
         entry, data = self._find(name)
         chosen = select(entry)
         self.open_readings += 1
         return MemoryReading(self, entry, chosen, data if chosen is None else data[chosen.start : chosen.stop])
+
+    def delivered(self, reading: Reading, visitor: Visitor, sent: int, seconds: float) -> None:
+        self.deliveries.append((reading.entry.name.key, visitor, sent, seconds))
 
     async def head(self, name: ObjectName, *, full: bool = True) -> Entry:
         return self._find(name)[0]
@@ -153,7 +160,9 @@ class MemoryStore:
             raise
         return bytes(data)
 
-    async def delete(self, name: ObjectName, precondition: Precondition = ANYTHING) -> None:
+    async def delete(
+        self, name: ObjectName, precondition: Precondition = ANYTHING, *, visitor: Visitor = NOBODY
+    ) -> None:
         if self.fail:
             raise self.fail
         self.bucket(name.bucket)
@@ -169,7 +178,9 @@ class MemoryStore:
         select: Select,
         precondition: Precondition,
         ack: Ack | None,
+        visitor: Visitor = NOBODY,
     ) -> Written:
+        self.visitors.append(visitor)
         entry, data = self._find(source)
         self.bucket(target.bucket)
         select(entry)
@@ -241,7 +252,9 @@ class MemoryMultipart:
         ack: Ack | None,
         checksum_algorithm: str | None,
         checksum_type: str | None,
+        visitor: Visitor = NOBODY,
     ) -> Upload:
+        self._store.visitors.append(visitor)
         self._store.bucket(name.bucket)
         id = f"upload-{len(self._uploads) + 1}"
         self._uploads[id] = Upload(id, name, headers, NOW, ack, checksum_algorithm, checksum_type)
@@ -292,7 +305,9 @@ class MemoryMultipart:
         precondition: Precondition = ANYTHING,
         checksums: dict[str, str],
         checksum_type: str | None,
+        visitor: Visitor = NOBODY,
     ) -> Written:
+        self._store.visitors.append(visitor)
         self._store.check(upload.name, precondition)
         parts = []
         for number, etag in chosen:

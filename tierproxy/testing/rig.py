@@ -11,24 +11,28 @@ from typing import cast
 
 from tierproxy.alt.memory import MemoryAlt
 from tierproxy.clock import SystemClock
-from tierproxy.config.sections import BucketSection, Config, NodeSection, ScrubSection
+from tierproxy.config.sections import BucketSection, Config, HistorySection, NodeSection, ScrubSection
 from tierproxy.disk.fsio import Files
 from tierproxy.model import Ack, Entry, Headers, JobKind, ObjectName, Tier
 from tierproxy.node import Node, Parts
 from tierproxy.ports import AltTier, Clock
+from tierproxy.purges import OPERATOR, Drop
 from tierproxy.store.body import Md5Check
 from tierproxy.store.calls import ANYTHING, Precondition, Select, Write, Written, whole
 from tierproxy.testing.invariants import check_invariants
+from tierproxy.traffic import NOBODY, Visitor
 from tierproxy.wiring import Doors, assemble, open_local
 
 BUCKET = "mail"
 
 
 def config_for(root: Path, **sections: object) -> Config:
-    """A configuration of one exclusive bucket ``mail`` below ``root``; ``sections`` replace whole sections."""
+    """A configuration of one exclusive bucket ``mail`` below ``root``, without scrub and history; ``sections`` replace
+    whole sections."""
     base = Config(
-        node=NodeSection(data_dir=str(root)), bucket=(BucketSection(name=BUCKET),), scrub=ScrubSection(enabled=False)
-    )
+        node=NodeSection(data_dir=str(root)), bucket=(BucketSection(name=BUCKET),), scrub=ScrubSection(enabled=False),
+        history=HistorySection(enabled=False),
+    )  # fmt: skip
     return dataclasses.replace(base, **sections)  # type: ignore[arg-type]
 
 
@@ -58,17 +62,20 @@ class Rig:
             )
         )  # fmt: skip
 
-    async def get(self, key: str, select: Select = whole) -> bytes:
-        return (await self.read(key, select))[1]
+    async def get(self, key: str, select: Select = whole, visitor: Visitor = NOBODY) -> bytes:
+        return (await self.read(key, select, visitor))[1]
 
-    async def read(self, key: str, select: Select = whole) -> tuple[Tier, bytes]:
-        """The tier the bytes came from, and the bytes."""
-        reading = await self.parts.store.open(name(key), select)
+    async def read(self, key: str, select: Select = whole, visitor: Visitor = NOBODY) -> tuple[Tier, bytes]:
+        """The tier the bytes came from, and the bytes; all that arrived is delivered."""
+        reading = await self.parts.store.open(name(key), select, visitor=visitor)
+        body = bytearray(reading.content or b"")
         try:
-            if reading.content is not None:
-                return reading.tier, reading.content
-            return reading.tier, b"".join([chunk async for chunk in reading.chunks()])
+            if reading.content is None:
+                async for chunk in reading.chunks():
+                    body += chunk
+            return reading.tier, bytes(body)
         finally:
+            self.parts.store.delivered(reading, visitor, len(body), 0.0)
             await reading.close()
 
     async def delete(self, key: str) -> None:
@@ -76,8 +83,9 @@ class Rig:
 
     async def purge(self, *keys: str) -> int:
         """Drop the blobs of ``keys`` (all: none given), as a purge would."""
-        entries = [row for key in keys if (row := self.row(key))] if keys else self.parts.catalogue.victims(10_000)
-        return await self.parts.store.purge(entries, by="operator")
+        rows = [row for key in keys if (row := self.row(key))] if keys else self.parts.catalogue.victims(10_000)
+        drops = [Drop.of(row, OPERATOR) for row in rows if row.blob is not None]
+        return (await self.parts.store.purge(drops)).bytes
 
     async def idle(self) -> None:
         """Until no background work of the store is left: fills, unlinks, running uploads."""

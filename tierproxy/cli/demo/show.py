@@ -29,6 +29,7 @@ from tierproxy.embedded import EmbeddedS3
 from tierproxy.model import ObjectName
 from tierproxy.node import Node
 from tierproxy.offload import ThreadPool
+from tierproxy.purges import OPERATOR, Drop
 from tierproxy.wiring import build, open_alt
 
 HOST = "127.0.0.1"
@@ -210,5 +211,5 @@ def _by_class(counted: Counted) -> Counter[str]:
 async def _purge(node: Node, mails: Iterable[Delivered]) -> int:
     """As an operator's purge: through the store, so that memory and catalogue follow. Returns the bytes released."""
     found = (node.parts.catalogue.find(ObjectName(BUCKET, mail.key)) for mail in mails)
-    entries = [entry for entry in found if entry is not None and entry.blob is not None]
-    return await node.store.purge(entries, by="operator")
+    drops = [Drop.of(entry, OPERATOR) for entry in found if entry is not None and entry.blob is not None]
+    return (await node.store.purge(drops)).bytes

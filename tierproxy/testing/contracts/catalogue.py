@@ -25,7 +25,10 @@ from tierproxy.model import (
     Totals,
 )
 from tierproxy.ports import Catalogue
+from tierproxy.testing.contracts.catalogue_counting import CountingContract, ShadowContract
 from tierproxy.testing.contracts.catalogue_entries import BlobsContract, EntriesContract, JournalContract
+from tierproxy.testing.contracts.catalogue_planning import PlanningContract
+from tierproxy.testing.contracts.catalogue_purging import PurgesContract, RunsContract
 from tierproxy.testing.contracts.catalogue_rows import (
     BUCKETS,
     MAIL,
@@ -252,5 +255,16 @@ class BucketsContract(Opening):
             await catalogue.close()
 
 
-class CatalogueContract(EntriesContract, BlobsContract, JournalContract, ListingContract, BucketsContract):
+class CatalogueContract(
+    EntriesContract,
+    BlobsContract,
+    JournalContract,
+    ListingContract,
+    BucketsContract,
+    CountingContract,
+    ShadowContract,
+    PurgesContract,
+    RunsContract,
+    PlanningContract,
+):
     """All of it."""

@@ -14,15 +14,16 @@ from tierproxy.model import (
     QueueTotals,
     State,
     Totals,
-    Touch,
 )
 from tierproxy.testing.contracts.catalogue_rows import (
     MAIL,
     OTHER,
     Opening,
+    counted,
     dirty,
     entry,
     put,
+    read,
     removal,
     stored,
 )
@@ -49,7 +50,7 @@ class EntriesContract(Opening):
     async def test_a_publish_returns_the_row_it_replaces_and_keeps_its_reads(self) -> None:
         async with self.catalogue() as catalogue:
             await catalogue.publish(stored(generation=1))
-            await catalogue.touch([Touch(MAIL, 2, 50.0), Touch(OTHER, 1, 50.0)])
+            await catalogue.count(counted(read(MAIL, 2, at=50.0), read(OTHER, 1, at=50.0)))
             replaced = await catalogue.publish(stored(generation=2))
             assert replaced == stored(generation=1, reads=2, last_read_at=50.0)
             assert catalogue.find(MAIL) == stored(generation=2, reads=2, last_read_at=50.0)
@@ -229,18 +230,9 @@ class BlobsContract(Opening):
                 await catalogue.publish(stored(name, number))
             await catalogue.publish(dirty(OTHER, 9), job=put(OTHER, 9))
             await catalogue.suspect(names[4], 5)
-            await catalogue.touch([Touch(names[0], 1, 5000.0), Touch(names[1], 1, 4000.0)])
+            await catalogue.count(counted(read(names[0], at=5000.0), read(names[1], at=4000.0)))
             assert [victim.name.key for victim in catalogue.victims(10)] == ["c", "d", "b", "a"]
             assert [victim.name.key for victim in catalogue.victims(1)] == ["c"]
-
-    async def test_reads_add_up_and_the_last_read_never_goes_back(self) -> None:
-        async with self.catalogue() as catalogue:
-            await catalogue.publish(entry())
-            await catalogue.touch([Touch(MAIL, 2, 50.0), Touch(MAIL, 1, 40.0)])
-            await catalogue.touch([])
-            found = catalogue.find(MAIL)
-            assert found is not None
-            assert (found.reads, found.last_read_at) == (3, 50.0)
 
     async def test_the_scrub_walks_blobs_by_name(self) -> None:
         names = [ObjectName("mail", key) for key in "cab"]

@@ -23,6 +23,8 @@ from tierproxy.model import (
 )
 from tierproxy.offload import ThreadPool
 from tierproxy.ports import Catalogue
+from tierproxy.purges import Drop
+from tierproxy.traffic import DAY, Counts, ReadCount
 
 BUCKETS = ("mail", "mailbox", "other")  #: what is published goes into one of these
 MAIL = ObjectName("mail", "user/INBOX/u.1")
@@ -38,7 +40,10 @@ HEADERS = Headers(
 
 def entry(name: ObjectName = MAIL, generation: int = 1, **changes: Any) -> Entry:
     """A CLEAN entry without a blob."""
-    plain = Entry(name, generation, State.CLEAN, 100, "etag", 1000.0, alt_etag=f"alt{generation}", headers=HEADERS)
+    plain = Entry(
+        name, generation, State.CLEAN, 100, "etag", 1000.0, alt_etag=f"alt{generation}", headers=HEADERS, owner="",
+        folder="",
+    )  # fmt: skip
     return replace(plain, **changes)
 
 
@@ -59,6 +64,25 @@ def put(name: ObjectName = MAIL, generation: int = 1, **changes: Any) -> Job:
 
 def removal(name: ObjectName = MAIL, generation: int = 1, **changes: Any) -> Job:
     return replace(Job(name, generation, JobKind.DELETE, 0, queued_at=1000.0 + generation), **changes)
+
+
+def read(name: ObjectName = MAIL, reads: int = 1, *, at: float = 2000.0, **changes: Any) -> ReadCount:
+    """People's reads on the day of ``at``, the last of them then."""
+    return replace(ReadCount(name, int(at // DAY), reads, last_read_at=at), **changes)
+
+
+def machine(name: ObjectName = MAIL, reads: int = 1, *, at: float = 2000.0) -> ReadCount:
+    return ReadCount(name, int(at // DAY), machine_reads=reads)
+
+
+def counted(*reads: ReadCount, at: float = 2000.0, **changes: Any) -> Counts:
+    """A flush of these reads."""
+    return replace(Counts(at, reads), **changes)
+
+
+def drop(entry: Entry, by: str = "rule:old", **changes: Any) -> Drop:
+    """The purge of ``entry`` as it is."""
+    return replace(Drop(entry.name, entry.generation, entry.blob or "", entry.blob_bytes, by), **changes)
 
 
 def upload(id: str = "upload-1", name: ObjectName = MAIL, **changes: Any) -> Upload:

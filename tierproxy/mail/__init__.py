@@ -1,0 +1,1 @@
+"""What a mail object says of itself: its owner and folder."""

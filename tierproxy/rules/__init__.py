@@ -1,0 +1,1 @@
+"""Purge rules: their words, their language, what is wrong with them, and what they say of an object. Pure."""

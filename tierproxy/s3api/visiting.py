@@ -1,0 +1,53 @@
+"""Who asks, and what the request says of itself: x-tierproxy-reason, -owner and -folder. None of it is stored with the
+object; like x-tierproxy-ack these headers need not be signed."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from tierproxy.s3api.call import Call
+from tierproxy.s3api.faults import S3Error
+from tierproxy.s3api.request import text_of
+from tierproxy.traffic import Reason, Visitor
+
+MAX_NAME = 255  #: characters of an owner or folder
+KEPT = 4096  #: visitors that are not put together again
+_REASONS = {reason.value: reason for reason in Reason}
+
+
+def visitor_of(call: Call) -> Visitor:
+    """Raises S3Error InvalidArgument."""
+    headers = call.request.headers
+    return _visitor(
+        call.client, call.exchange.peer, headers.get(b"user-agent", b""), headers.get(b"x-tierproxy-reason"),
+        headers.get(b"x-tierproxy-owner"), headers.get(b"x-tierproxy-folder"),
+    )  # fmt: skip
+
+
+@lru_cache(KEPT)
+def _visitor(
+    access_key: str, peer: str, user_agent: bytes, reason: bytes | None, owner: bytes | None, folder: bytes | None
+) -> Visitor:
+    """One client sends the same again and again. Machines with one key are told apart by their address; connections
+    are not: clients open several."""
+    return Visitor(
+        f"{access_key}@{peer}", access_key, text_of(user_agent), _reason(reason), _name(owner, "owner"),
+        _name(folder, "folder"),
+    )  # fmt: skip
+
+
+def _reason(raw: bytes | None) -> Reason | None:
+    if raw is None:
+        return None
+    found = _REASONS.get(text_of(raw).lower())
+    if found is None:
+        raise S3Error("InvalidArgument", f"x-tierproxy-reason must be one of {', '.join(_REASONS)}.")
+    return found
+
+
+def _name(raw: bytes | None, what: str) -> str | None:
+    """None for an empty one: it names nobody."""
+    text = "" if raw is None else text_of(raw)
+    if len(text) > MAX_NAME or not text.isprintable():
+        raise S3Error("InvalidArgument", f"x-tierproxy-{what} must be at most {MAX_NAME} printable characters.")
+    return text or None

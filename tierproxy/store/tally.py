@@ -1,0 +1,246 @@
+"""What was read, by whom, and what is written down of it: in memory at once, in the catalogue once a second.
+
+The theory is in ``docs/decisions/0015-what-a-read-is.md``. A crash costs the reads of at most one interval; a failing
+catalogue costs nothing as long as there is room to keep the counts for its next chance.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from fnmatch import translate
+from functools import lru_cache
+
+from tierproxy.config.sections import CountingSection
+from tierproxy.errors import DiskError
+from tierproxy.logs import event
+from tierproxy.model import Entry, ObjectName
+from tierproxy.ports import Catalogue, Clock, HistoryLog
+from tierproxy.store.calls import Purge, Reading
+from tierproxy.store.counters import Counters
+from tierproxy.store.pending import NAMES, Pending
+from tierproxy.store.rollups import Rollups
+from tierproxy.store.scans import Scans
+from tierproxy.traffic import DAY, HITS, Correction, Event, EventKind, Reason, Regret, Visitor
+
+log = logging.getLogger(__name__)
+RECENT = 100_000
+"""(client, object) pairs whose last read is remembered, for the ranges that may follow."""
+
+REMEMBERED = 10_000  #: access keys with user agents, and keys, of which it is known whether a machine is meant
+Named = Callable[[ObjectName], tuple[str, str]]
+Taken = tuple[ObjectName, float, int, bool, Purge | None]
+"""A read counted as a person's: of what, when, in which batch, whether it hit, what it regrets. Plain: one is made for
+every read."""
+
+WAITS = 60  #: flushes that the count of an object new to the catalogue waits for its row
+
+
+class Tally:
+    """Confined to the event loop. ``delivered`` decides and counts without waiting; ``run`` writes the batches."""
+
+    def __init__(
+        self, *, catalogue: Catalogue, clock: Clock, counters: Counters, rollups: Rollups, naming: Named,
+        history: HistoryLog, settings: CountingSection, interval: float = 1.0,
+    ) -> None:  # fmt: skip
+        self._catalogue = catalogue
+        self._clock = clock
+        self._counters = counters
+        self._rollups = rollups
+        self._naming = naming
+        self._history = history
+        self._interval = interval
+        self._scans = Scans[Taken](settings)
+        self._recent: OrderedDict[tuple[str, ObjectName], tuple[float, Reason]] = OrderedDict()
+        self._batch = 0
+        self._pending = Pending(0)
+        self._flushing = asyncio.Lock()
+        self.reload(settings)
+
+    def __repr__(self) -> str:
+        return f"<Tally, {len(self._pending.reads)} objects pending, {self._scans!r}>"
+
+    def reload(self, settings: CountingSection) -> None:
+        """loop. What was counted before stays as it was."""
+        self._window = float(settings.range_window)
+        self._scans.reload(settings)
+        keys, agents = _one_of(settings.machine_access_keys), _one_of(settings.machine_user_agents)
+        self._machine_visitor = lru_cache(REMEMBERED)(
+            lambda key, agent: bool((key and keys.match(key)) or (agent and agents.match(agent)))
+        )
+        machine_keys = _one_of(settings.machine_keys)
+        self._machine_key = lru_cache(REMEMBERED)(lambda key: machine_keys.match(key) is not None)
+
+    # ------------------------------------------------------------ reads
+
+    def reason(self, name: ObjectName, entry: Entry | None, visitor: Visitor) -> Reason:
+        """loop. Why ``visitor`` opens it, as far as can be said before anything is delivered."""
+        told = visitor.reason or self._told(name, visitor)
+        if told is not None or not visitor.client:
+            return told or Reason.PERSON
+        owner, _ = self._named(name, entry, visitor)
+        scanning = self._scans.scanning(visitor.client, owner, name, self._clock.monotonic())
+        return Reason.SCAN if scanning else Reason.PERSON
+
+    def delivered(self, reading: Reading, visitor: Visitor, sent: int, seconds: float) -> None:
+        """loop. ``tierproxy.s3api.ports.Store.delivered``. Never raises."""
+        entry = reading.entry
+        if not sent and entry.size:
+            return
+        name, at, now = entry.name, self._clock.now(), self._clock.monotonic()
+        self._counters.delivered[reading.tier] += sent
+        self._counters.latency[reading.outcome].add(seconds)
+        named = self._named(name, entry, visitor)
+        place = visitor.client, name
+        before = self._recent.get(place)
+        first = before is None or reading.range is None or now - before[0] >= self._window
+        reason = self._read(reading, visitor, named[0], at, now) if before is None or first else before[1]
+        self._recent[place] = now, reason
+        if before is not None:
+            self._recent.move_to_end(place)
+        elif len(self._recent) > RECENT:
+            self._recent.popitem(last=False)
+        by = reading.purged.by if reading.purged is not None and first else ""
+        self._history.note(
+            Event(
+                at, EventKind.READ, name, named[0], named[1], entry.size, sent, reading.outcome, reason,
+                visitor.client, by, first,
+            )
+        )  # fmt: skip
+
+    def _read(self, reading: Reading, visitor: Visitor, owner: str, at: float, now: float) -> Reason:
+        """A read that was not counted yet."""
+        name, hit = reading.entry.name, reading.outcome in HITS
+        reason = visitor.reason or self._told(name, visitor)
+        if reason is None:  # nobody says: a person, or a scan if it looks like one
+            reason, client = Reason.PERSON, visitor.client
+            taken = name, at, self._batch, hit, reading.purged
+            scan = self._scans.follow(client, owner, name, now, taken) if client else None
+            if scan is not None:
+                reason = Reason.SCAN
+                for earlier in scan:
+                    self._correct(*earlier)
+        self._counters.reads[reason] += 1
+        self._counters.person_hits += hit and reason is Reason.PERSON
+        day = int(at // DAY)
+        pending = self._pending.reads.get((name, day)) or self._pending.read(name, day)
+        if pending is None:
+            self._counters.lost_counts += 1
+            return reason
+        if reason is Reason.PERSON:
+            pending.by_person(at, hit)
+        else:
+            pending.machine += 1
+        if reading.entry.owner is None and pending.people + pending.machine == 1:  # not out of the catalogue
+            pending.waits = WAITS
+        if visitor.owner is not None:
+            pending.owner = visitor.owner
+        if visitor.folder is not None:
+            pending.folder = visitor.folder
+        if reading.purged is not None:
+            self._regret(name, *reading.purged, at, machine=reason is not Reason.PERSON)
+        return reason
+
+    def _told(self, name: ObjectName, visitor: Visitor) -> Reason | None:
+        """What the configuration says of a request that says nothing of itself."""
+        if self._machine_key(name.key):
+            return Reason.INDEX
+        return Reason.SCAN if self._machine_visitor(visitor.access_key, visitor.user_agent) else None
+
+    def _correct(self, name: ObjectName, at: float, batch: int, hit: bool, purged: Purge | None) -> None:
+        """Where the read still waits for its flush it is changed there; else the catalogue has to be told."""
+        self._counters.corrected += 1
+        self._counters.corrected_hits += hit
+        if batch >= self._pending.first:
+            pending = self._pending.reads.get((name, int(at // DAY)))
+            if pending is not None:  # else there was no room for it
+                pending.turn(at, hit)
+        elif len(self._pending.corrections) < NAMES:
+            self._pending.corrections.append(Correction(name, at, hit))
+        if purged is not None:
+            self._counters.corrected_regrets += 1
+            self._book_regret(Regret(name, purged.by, at, max(0.0, at - purged.at), machine=True, corrected=True))
+
+    def _regret(self, name: ObjectName, by: str, purged_at: float, at: float, *, machine: bool) -> None:
+        if machine:
+            self._counters.machine_regrets += 1
+        else:
+            self._counters.regrets += 1
+        self._book_regret(Regret(name, by, at, max(0.0, at - purged_at), machine))
+
+    def _book_regret(self, regret: Regret) -> None:
+        if len(self._pending.regrets) < NAMES:
+            self._pending.regrets.append(regret)
+
+    def _named(self, name: ObjectName, entry: Entry | None, visitor: Visitor) -> tuple[str, str]:
+        """Owner and folder class: the request's word, the row's, the key's."""
+        owner, folder = visitor.owner, visitor.folder
+        if owner is None and entry is not None:
+            owner = entry.owner
+        if folder is None and entry is not None:
+            folder = entry.folder
+        if owner is None or folder is None:
+            by_key = self._naming(name)
+            return by_key[0] if owner is None else owner, by_key[1] if folder is None else folder
+        return owner, folder
+
+    # ------------------------------------------------------------ changes
+
+    def wrote(self, entry: Entry, visitor: Visitor) -> None:
+        """loop. A write of ``entry`` is committed; history is told who has it."""
+        tiers = entry.tiers
+        owner, folder = self._named(entry.name, entry, visitor)
+        self._history.note(
+            Event(
+                self._clock.now(), EventKind.WRITE, entry.name, owner, folder, entry.size,
+                outcome="both" if len(tiers) > 1 else tiers[0], client=visitor.client,
+            )
+        )  # fmt: skip
+
+    def deleted(self, name: ObjectName, old: Entry | None, visitor: Visitor) -> None:
+        """loop. A delete is durable; ``old`` is the row that went, if there was one."""
+        owner, folder = self._named(name, old, visitor)
+        size = old.size if old is not None else 0
+        self._history.note(Event(self._clock.now(), EventKind.DELETE, name, owner, folder, size, client=visitor.client))
+
+    # ------------------------------------------------------------ to the catalogue
+
+    async def flush(self) -> None:
+        """Write what is pending. A failing catalogue costs no counts as long as there is room for them, and never a
+        read."""
+        async with self._flushing:
+            pending, self._pending = self._pending, Pending(self._batch + 1)
+            self._batch += 1
+            for place, early in pending.early(lambda name: self._catalogue.find(name) is not None).items():
+                early.waits -= 1
+                self._pending.reads[place] = early
+            pending.grow(self._rollups.growth())
+            counts = pending.counts(self._clock.now())
+            if not counts:
+                return
+            try:
+                await self._catalogue.count(counts)
+            except DiskError as error:
+                self._keep(pending, error)
+
+    def _keep(self, pending: Pending, error: DiskError) -> None:
+        lost = pending.absorb(self._pending)
+        self._pending = pending
+        self._counters.lost_counts += lost
+        event(log, logging.WARNING, "counts kept for the next flush", objects=len(pending.reads), error=error)
+        if lost:
+            event(log, logging.ERROR, "counts lost", reads=lost)
+
+    async def run(self) -> None:
+        """Flush every interval until cancelled."""
+        while True:
+            await self._clock.sleep(self._interval)
+            await asyncio.shield(self.flush())
+
+
+def _one_of(patterns: Sequence[str]) -> re.Pattern[str]:
+    """Shell patterns as one expression; none matches nothing."""
+    return re.compile("|".join(translate(pattern) for pattern in patterns) or r"(?!)")
