@@ -3,6 +3,7 @@
 
   dry run   in a process of its own: seconds, and the most memory it had
   pages     1,000 candidates of a rule run and of each order of pressure
+  counts    flushes of reads of 1,000, 10,000 and 40,000 mails: seconds, and how long a PUT may have waited
   reads     hits from memory and from disk over HTTP, at rest and while dry runs go on one after the other: in the node
             (a thread at low priority) and in another process (as the command line does it, at low priority too)
 
@@ -257,6 +258,20 @@ async def measure_alone(data: Path, bench: Bench) -> None:
     bench.add(f"pages of {PAGE:,}: ms", report.table(("walk", "first", "next", "first of the kept"), lines))
 
 
+async def measure_counts(data: Path, bench: Bench) -> None:
+    """Nobody else is there; the pieces of a flush are booked one after the other, as the node does it."""
+    child = await Child.start("--role", "count", "--data", data)
+    found = await child.answer()
+    await child.end()
+    lines = []
+    for names, values in found.items():
+        assert isinstance(values, list)
+        seconds, cpu, longest = values
+        lines.append([names, f"{seconds:.2f}", f"{cpu:.2f}", f"{longest:.0f}"])
+    head = ("mails read", "seconds", "CPU seconds", "longest piece, ms")
+    bench.add("counts of one flush, in a process of its own", report.table(head, lines))
+
+
 async def measure_reads(options: argparse.Namespace, directory: Path, config: Config, bench: Bench) -> None:
     for kind, memory in (("memory", 64 * 2**20), ("disk", 0)):
         async with reading(directory, config, memory, options.seconds) as one:
@@ -280,6 +295,7 @@ async def run(options: argparse.Namespace, directory: Path, alt: EmbeddedS3) -> 
     bench = Bench([], [])
     config = await prepared(directory, alt, options.entries)
     await measure_alone(directory / "data", bench)
+    await measure_counts(directory / "data", bench)
     await measure_reads(options, directory, config, bench)
     return bench
 
@@ -287,11 +303,11 @@ async def run(options: argparse.Namespace, directory: Path, alt: EmbeddedS3) -> 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--entries", type=int, default=1_000_000, help="rows of the catalogue (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=4.0, help="of a contender's round (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of a contender's round (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds; medians count (default: %(default)s)")
     parser.add_argument("--write", action="store_true", help="record the results in docs/benchmarks.md")
     parser.add_argument("--dir", help="where to work; a million entries take 1 GB")
-    parser.add_argument("--role", choices=("serve", "survey", "pages"), help=argparse.SUPPRESS)
+    parser.add_argument("--role", choices=("serve", "survey", "pages", "count"), help=argparse.SUPPRESS)
     parser.add_argument("--data", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--config", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--times", type=int, default=1, help=argparse.SUPPRESS)

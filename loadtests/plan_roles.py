@@ -6,25 +6,32 @@ import argparse
 import asyncio
 import json
 import os
+import random
 import re
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 
 import uvloop
-from served import ENVIRONMENT
+from crowded import PREFIX
+from served import BUCKET, ENVIRONMENT
 
-from tierproxy.catalogue import open_reader
+from tierproxy.catalogue import CatalogueReader, SqliteCatalogue, open_reader
 from tierproxy.clock import SystemClock
 from tierproxy.config.load import load
+from tierproxy.model import ListRequest, ObjectName
+from tierproxy.offload import ThreadPool
 from tierproxy.purges import Place, Scope
 from tierproxy.rules.language import parse
 from tierproxy.rules.model import Order
+from tierproxy.store.pending import Pending, PendingRead
+from tierproxy.traffic import DAY
 from tierproxy.wiring import build
 
 RULES = Path(__file__).resolve().parent.parent / "config" / "rules.toml"
 PAGE = 1000
+COUNTED = (1_000, 10_000, 40_000)
 
 
 def play(options: argparse.Namespace) -> int:
@@ -33,6 +40,8 @@ def play(options: argparse.Namespace) -> int:
         os.nice(options.nice)
     if options.role == "serve":
         uvloop.run(serve(options.config))
+    elif options.role == "count":
+        print(json.dumps(asyncio.run(count_alone(options.data))), flush=True)
     elif options.role == "survey":
         print(json.dumps(survey_alone(options.data, options.times)), flush=True)
     else:
@@ -98,6 +107,44 @@ def pages_alone(data: Path) -> dict[str, list[float]]:
                 timed(lambda page=page: page(place=None, kept=True)),  # type: ignore[misc]
             ]  # fmt: skip
     return found
+
+
+async def count_alone(data: Path) -> dict[str, list[float]]:
+    """Flushes of reads of so many mails, anywhere in the catalogue: seconds, CPU seconds, and the longest that the
+    catalogue's writer was busy with one piece, in ms."""
+    found: dict[str, list[float]] = {}
+    threads = ThreadPool("reads", 2)
+    catalogue = SqliteCatalogue(data, threads)
+    try:
+        chance, now = random.Random(1), SystemClock().now()
+        with open_reader(data) as reader:
+            known = [ObjectName(BUCKET, key) for key in _mails(reader)]
+        for names in COUNTED:
+            flush = Pending(0)
+            for name in chance.sample(known, min(names, len(known))):
+                flush.reads[name, int(now // DAY)] = read = PendingRead()
+                read.by_person(now, hit=True)
+            begin, cpu, longest = time.perf_counter(), time.process_time(), 0.0
+            for piece in flush.pieces():
+                since = time.perf_counter()
+                await catalogue.count(piece.counts(now))
+                longest = max(longest, time.perf_counter() - since)
+            found[f"{len(flush.reads):,}"] = [
+                time.perf_counter() - begin, time.process_time() - cpu, longest * 1000,
+            ]  # fmt: skip
+    finally:
+        await catalogue.close()
+        await threads.close()
+    return found
+
+
+def _mails(reader: CatalogueReader) -> Iterator[str]:
+    """Every tenth key, so that a flush finds none of its pages twice."""
+    after: str | None = ""
+    while after is not None:
+        page = reader.page(ListRequest(BUCKET, PREFIX, after=after))
+        yield from (listed.key for listed in page.objects[::10])
+        after = page.next_after
 
 
 async def serve(config_file: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from tierproxy.model import Entry, ObjectName
@@ -55,6 +55,15 @@ class Scope:
     prefix: str = ""
     rule: int | None = None
     shadow: bool = False
+
+    @property
+    def confined(self) -> bool:
+        """Not everything is looked at."""
+        return bool(self.bucket or self.prefix) or self.rule is not None
+
+    def whole(self) -> Scope:
+        """Everything, by the same rules at the same moment."""
+        return replace(self, bucket="", prefix="", rule=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from tierproxy.model import ObjectName
 
@@ -45,7 +46,8 @@ class Visitor:
     """Who asks. ``client`` tells clients apart (access key id and peer address; "" where nobody is asked).
 
     ``reason`` is what the request says of itself (``x-tierproxy-reason``), None when it says nothing. ``owner`` and
-    ``folder`` are the request's word for them (``x-tierproxy-owner``, ``x-tierproxy-folder``), None: the key decides.
+    ``folder`` (its class) are the request's word for them (``x-tierproxy-owner``, ``x-tierproxy-folder``), None: the
+    key decides.
     """
 
     client: str = ""
@@ -62,7 +64,7 @@ NOBODY = Visitor()
 @dataclass(frozen=True, slots=True)
 class ReadCount:
     """Reads of one object on one day since the last flush. ``last_read_at``: the last by a person, None: there was
-    none; ``previous_read_at``: the one before, if it is among these. ``misses``: how many of the ``reads`` were no hits.
+    none; ``previous_read_at``: the one before, if it is among these. ``misses``: how many of ``reads`` were no hits.
     ``owner`` and ``folder``: what the requests said, kept where the row does not know better."""
 
     name: ObjectName
@@ -124,9 +126,8 @@ class EventKind(StrEnum):
     PURGE = "purge"
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A line of history.
+class Event(NamedTuple):
+    """A line of history. A tuple, because one is made for every read.
 
     ``at``: seconds since the epoch. ``size``: bytes of the object; ``sent``: body bytes delivered (reads). ``outcome``:
     of a read an ``Outcome``, of a write who has it (``both``, ``disk``, ``alt``), else "". ``reason``: a ``Reason`` of

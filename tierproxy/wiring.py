@@ -26,6 +26,7 @@ from tierproxy.history.log import History, HistoryWriter, NoHistory
 from tierproxy.hot.memory import memory_tier
 from tierproxy.logs import event
 from tierproxy.mail.names import Naming
+from tierproxy.mail.probes import refuse_slow
 from tierproxy.node import Node, Parts, Server
 from tierproxy.offload import ThreadPool
 from tierproxy.ports import Alarms, AltTier, Catalogue, Clock, DiskTier, Hot
@@ -210,6 +211,7 @@ async def open_local(config: Config, alt: AltTier, clock: Clock, files: Files | 
         disk = await DiskBlobs.start(root, files, blob_threads, clock, os.urandom)
         closers.append(disk.close)
         refuse_lost_catalogue(root)
+        refuse_slow(config.naming)
         naming = Naming(config.naming, config.folders)
         catalogue = SqliteCatalogue(root, page_threads, naming=naming.of)
         closers.append(catalogue.close)
@@ -329,6 +331,6 @@ def object_server(config: Config, parts: Parts) -> Server:
     """The object port. Raises ConfigError."""
     app = ObjectApp(
         parts.store, authenticator(config, parts.clock), config.listen, parts.clock,
-        access_log=config.node.access_log,
+        access_log=config.node.access_log, folder_class=parts.naming.folder_class,
     )  # fmt: skip
     return ObjectServer(config.listen, app, parts.clock)

@@ -127,7 +127,7 @@ def test_explain_tells_who_purged_it_and_agrees_with_the_run(aged: Path) -> None
     assert set(MAILS) - on_disk(aged) == said
     gone = answer("explain", str(name("bob:old-large")), "--config", aged)
     assert (gone["fate"], gone["purged_by"], gone["purged_run"]) == ("absent", "rule:large and idle", 1)
-    assert "by rule:large and idle, run 1" in run("explain", str(name("bob:old-large")), "--config", aged).stdout
+    assert "by rule 'large and idle', run 1" in run("explain", str(name("bob:old-large")), "--config", aged).stdout
 
 
 def test_a_rule_file_that_cannot_be_used_is_warned_of(aged: Path, rules: Path) -> None:

@@ -115,3 +115,13 @@ def test_nothing_changes_before_the_moment_that_is_named(
         for step in STEPS:
             if turn is None or NOW + step < turn:
                 assert fate(found, rules, NOW + step) is before
+
+
+def test_what_was_stored_by_a_clock_far_ahead_is_not_young_until_then() -> None:
+    ahead = written(1, stored_at=NOW + 365 * DAY)
+    rules = RuleSet(budget=Budget(min_on_disk=3600.0))
+    assert fate(ahead, rules, NOW) is Fate.UNDECIDED
+    turn = next_turn(ahead, rules, NOW)
+    assert turn == pytest.approx(NOW + 365 * DAY - 3600)
+    assert turn is not None
+    assert fate(ahead, rules, turn) is Fate.YOUNG

@@ -14,6 +14,7 @@ from tierproxy.config.values import Share, Size
 from tierproxy.errors import OutOfSpace
 from tierproxy.model import Ack, Tier
 from tierproxy.purge.pressure import ALARM, KEPT_ALARM
+from tierproxy.purge.relief import PASSED
 from tierproxy.purges import PurgeRun, RunKind, RunState
 from tierproxy.testing.rig import name
 
@@ -169,3 +170,24 @@ async def test_a_write_beyond_a_buckets_hard_limit_purges_first(tmp_path: Path) 
         assert b.rig.parts.space.footprint("mail") <= 2**20
         with pytest.raises(OutOfSpace, match="for bucket mail"):
             await b.rig.put("u.large", b"l" * 2_000_000, ack=Ack.DISK)
+
+
+@pytest.mark.parametrize("order", ["lru", "sieve", "s3-fifo"])
+async def test_the_next_run_looks_last_for_what_rules_purge_and_a_later_one_first_again(
+    tmp_path: Path, order: str
+) -> None:
+    rules = f'[pressure]\norder = "{order}"\n{RULES}'
+    async with bench(tmp_path / "d", rules, disk=DISK) as b:
+        await mails(b, "u.1", "u.2", "u.3")
+        await squeezed(b, 2)  # nothing that a rule purges: looked for, and remembered
+        b.rig.parts.space.reload(DISK, ())
+        await mails(b, "old.1")
+        await squeezed(b, 2)
+        assert b.on_disk() == ["old.1", "u.3"]
+        await squeezed(b, 0.5)
+        assert b.on_disk() == [], "what is looked for last goes nevertheless"
+        b.rig.parts.space.reload(DISK, ())
+        await b.clock.advance(PASSED + 1)
+        await mails(b, "u.4", "old.2", "u.5")
+        await squeezed(b, 2)
+        assert b.on_disk() == ["u.4", "u.5"]

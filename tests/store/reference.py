@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import math
 import os
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tierproxy.alt.memory import MemoryAlt
-from tierproxy.config.sections import WriteSection
-from tierproxy.errors import (
-    AltRefused,
-    AltUnavailable,
-)
+from tierproxy.config.sections import CountingSection, PurgeSection, WriteSection
+from tierproxy.errors import AltRefused, AltUnavailable, NoSuchKey
 from tierproxy.model import Ack, OnAltDown
+from tierproxy.node import Node
+from tierproxy.purges import PurgeRun, RunKind, RunState
+from tierproxy.store.calls import Reading
 from tierproxy.testing.clock import VirtualClock
 from tierproxy.testing.crash import CrashFiles
 from tierproxy.testing.faults import Effect, FaultyAlt, Landing
 from tierproxy.testing.faulty_catalogue import FaultyCatalogue
-from tierproxy.testing.rig import Rig, abandon, stopped_node
+from tierproxy.testing.rig import Rig, abandon, name, stopped_node
+from tierproxy.traffic import Reason, Visitor
 from tierproxy.wiring import Doors
 
 from .test_crash import StoppingCatalogue
@@ -82,6 +86,61 @@ class Known:
         return value
 
 
+class Reckoning:
+    """What was delivered, by the test's own eyes: no count of the catalogue may be more. ``exact``: keys of which it
+    must not be less either, after an orderly stop: a crash costs a second, a delete the counts of its key."""
+
+    def __init__(self, window: float) -> None:
+        self.window = window
+        self.reads: Counter[str] = Counter()
+        self.exact: set[str] = set()
+        self.total = 0
+        self.crashed = False
+        self.last: dict[str, float] = {}
+
+    def watch(self, node: Node) -> None:
+        """From its start: nobody remembers the ranges of an earlier one."""
+        self.last.clear()
+        store, clock = node.parts.store, node.parts.clock
+        delivered = store.delivered
+
+        def seen(reading: Reading, visitor: Visitor, sent: int, seconds: float) -> None:
+            delivered(reading, visitor, sent, seconds)
+            key, now = reading.entry.name.key, clock.monotonic()
+            if sent or not reading.entry.size:
+                before = self.last.get(key)
+                read = reading.range is None or before is None or now - before >= self.window
+                self.reads[key] += read
+                self.total += read
+                self.last[key] = now
+
+        store.delivered = seen  # type: ignore[method-assign]
+
+    def forget(self, key: str) -> None:
+        self.exact.discard(key)
+
+    def began(self, key: str) -> None:
+        """A write of ``key`` is acknowledged; what was read before is in its row, unless there was none."""
+        if key not in self.reads:
+            self.exact.add(key)
+
+    async def compare(self, node: Node) -> None:
+        """After a flush."""
+        catalogue = node.parts.catalogue
+        for key in self.reads | Counter(self.exact):
+            standing = catalogue.standing(name(key))
+            counted = standing.entry.reads + standing.machine_reads if standing is not None else 0
+            assert counted <= self.reads[key], f"{key}: {counted} reads are counted, {self.reads[key]} were delivered"
+            exact = key in self.exact and not self.crashed
+            assert counted == self.reads[key] or not exact, f"{key}: {counted} of {self.reads[key]} reads are counted"
+        grown: Counter[str] = Counter()
+        for rollup in await catalogue.rollups(3600, 0, 2**40):
+            grown.update(rollup.counters)
+        counted = sum(grown[f"reads.{reason}"] for reason in Reason)
+        assert counted <= self.total
+        assert self.crashed or counted == self.total
+
+
 class World:
     """One node, its alt tier, its machine, its weather, and the dictionary."""
 
@@ -91,7 +150,13 @@ class World:
         self.memory = MemoryAlt(clock=self.clock)
         self.alt = FaultyAlt(self.memory)
         self.queues = on_alt_down is OnAltDown.QUEUE
-        self.config = {"write": WriteSection(on_alt_down=on_alt_down)}
+        self.rules = root.with_suffix(".toml")
+        self.rules.write_text('[[rule]]\nname = "large"\nwhen = { size = ">= 4000" }\nthen = "purge"\n')
+        self.config = {
+            "write": WriteSection(on_alt_down=on_alt_down),
+            "purge": PurgeSection(rules=str(self.rules), max_objects_per_second=0),
+        }  # fmt: skip
+        self.reckoning = Reckoning(CountingSection().range_window)
         self.known: dict[str, Known] = {}
         self.armed = False  # a fault of alt waits for its call
         self.alt_down = False
@@ -114,12 +179,18 @@ class World:
         await self.node.start()
         self.catalogue = catalogues[0]
         self.rig = Rig(self.node, self.alt, self.root)
+        self.reckoning.watch(self.node)
 
     async def stop(self) -> None:
         if self.files.crashed:
             await abandon(self.node)
         else:
             await self.node.stop(5)
+
+    async def counted(self) -> None:
+        """The catalogue has counted what was delivered."""
+        await self.node.parts.tally.flush()
+        await self.reckoning.compare(self.node)
 
     async def idle(self) -> None:
         """Until nothing works in the background, or the machine has stopped."""
@@ -137,7 +208,36 @@ class World:
     # ------------------------------------------------------------ the weather
 
     async def do_purge(self, op: Op) -> None:
-        await self.rig.purge(*([op.key] if op.key else []))
+        async with self.pins_hold():
+            await self.rig.purge(*([op.key] if op.key else []))
+
+    async def do_rule_purge(self, _op: Op) -> None:
+        """By the rules: what is large goes."""
+        parts = self.node.parts
+        await self.idle()
+        wish = PurgeRun(0, RunKind.RULES, RunState.ASKED, self.clock.now(), author="model", confirmed=True)
+        async with self.pins_hold():
+            run = await parts.purges.runs.carry_out(await parts.catalogue.add_run(wish))
+        assert run.state is RunState.DONE, run
+        assert run.objects + run.skipped >= run.planned_objects, run
+        assert sum(one.objects for one in parts.catalogue.run_rules(run.number)) == run.objects
+
+    async def do_pin(self, op: Op) -> None:
+        """For ever, or (``number`` 0) not any more."""
+        with suppress(NoSuchKey):
+            await self.node.parts.catalogue.pin(name(op.key), math.inf if op.number else None)
+
+    @asynccontextmanager
+    async def pins_hold(self) -> AsyncIterator[None]:
+        """Around a purge: it removes nothing that is pinned."""
+        held = {key: blob for key in self.known if (blob := self.held(key)) is not None}
+        yield
+        assert held == {key: self.held(key) for key in held}
+
+    def held(self, key: str) -> str | None:
+        """The blob that no purge may take."""
+        standing = self.node.parts.catalogue.standing(name(key))
+        return None if standing is None or standing.pinned_until is None else standing.entry.blob
 
     async def do_alt_down(self, _op: Op) -> None:
         self.alt.down()
@@ -185,3 +285,4 @@ class World:
     async def do_restart(self, _op: Op) -> None:
         await self.stop()
         await self.start()
+        await self.reckoning.compare(self.node)

@@ -343,6 +343,23 @@ async def test_a_failing_catalogue_costs_no_counts(tmp_path: Path, caplog: pytes
         assert [(await counts(r, key)) for key in "abc"] == [(0, 1, None)] * 3
 
 
+async def test_a_catalogue_that_fails_in_the_middle_of_a_flush_counts_every_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pending, "PIECE", 1)
+    async with rig(tmp_path, clock=VirtualClock(), wrap=faulty, counting=CountingSection(scan_objects=4)) as r:
+        for key in "abcd":
+            await r.put(key, b"a mail")
+        catalogue: Any = r.parts.catalogue
+        for key in "abc":
+            await r.get(key, visitor=ANN)
+        catalogue.fail(catalogue.changes + 2, DiskUnavailable("full"))
+        await r.parts.tally.flush()
+        assert [entry.reads if (entry := catalogue.find(name(key))) else None for key in "abc"] == [1, 0, 0]
+        await r.get("d", visitor=ANN)  # a scan: "a" is written down, "b" and "c" are still pending
+        assert [(await counts(r, key)) for key in "abcd"] == [(0, 1, None)] * 4
+
+
 async def test_what_finds_no_room_while_the_catalogue_fails_is_said_to_be_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

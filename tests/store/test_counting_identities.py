@@ -33,6 +33,7 @@ class Ledger:
         self.gets: Counter[str] = Counter()
         self.delivered: Counter[Tier] = Counter()
         self.reads: Counter[tuple[ObjectName, bool]] = Counter()
+        self.people: Counter[str] = Counter()
         self.last: dict[tuple[str, ObjectName], float] = {}
 
     def took(self, entry: Entry, visitor: Visitor, tier: Tier, sent: int, *, ranged: bool, now: float) -> None:
@@ -42,7 +43,10 @@ class Ledger:
         place = visitor.client, entry.name
         before = self.last.get(place)
         if before is None or not ranged or now - before >= self.window:
-            self.reads[entry.name, visitor.reason not in {None, Reason.PERSON}] += 1
+            machine = visitor.reason not in {None, Reason.PERSON}
+            self.reads[entry.name, machine] += 1
+            if not machine:
+                self.people["miss" if tier is Tier.ALT else "hit"] += 1
         self.last[place] = now
 
 
@@ -145,6 +149,9 @@ async def test_the_identities_hold_after_a_mixed_load_with_faults_and_after_a_re
         assert counters.gets == sum(counters.of(outcome) for outcome in Outcome) + counters.errors
         assert {tier: sent for tier, sent in counters.delivered.items() if sent} == +ledger.delivered
         assert sum(counters.reads.values()) == ledger.reads.total()
+        assert (counters.person_hits, counters.person_misses) == (ledger.people["hit"], ledger.people["miss"])
+        assert counters.person_hits + counters.person_misses == counters.reads[Reason.PERSON]
+        assert min(ledger.people.values()) > 3, "the load is too tame"
         assert min(counters.errors, counters.regrets, counters.fills) > 3, "the load is too tame"
         assert sum(latency.count for latency in counters.latency.values()) <= counters.gets
         sample = dict(r.parts.counters.sample())

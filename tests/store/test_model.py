@@ -56,6 +56,8 @@ reads = st.one_of(
 weather = st.one_of(
     st.builds(Op, st.just("purge"), st.sampled_from(("", *KEYS))),
     st.builds(Op, st.just("purge")),
+    st.builds(Op, st.just("rule_purge")),
+    st.builds(Op, st.just("pin"), keys, number=st.integers(0, 1)),
     st.just(Op("alt_down")),
     st.just(Op("alt_up")),
     st.builds(
@@ -96,7 +98,7 @@ lives = st.lists(st.lists(ops, min_size=1, max_size=8), min_size=1, max_size=10)
 def live(life: list[Op], on_alt_down: OnAltDown = OnAltDown.QUEUE) -> None:
     """AssertionError if the node ever says what the dictionary forbids."""
     with tempfile.TemporaryDirectory(prefix="tierproxy-model-") as root:
-        asyncio.run(Trial(Path(root), on_alt_down).run(life))
+        asyncio.run(Trial(Path(root) / "node", on_alt_down).run(life))
 
 
 @pytest.mark.slow

@@ -136,8 +136,8 @@ async def test_pressure_is_told_of_at_high_water_and_of_what_was_refused() -> No
     second = await budget.reserve_write(200_000)
     assert wanted == [(0, "")]
     with pytest.raises(OutOfSpace):
-        budget.reserve_fill(MIB)
-    assert wanted[-1] == (footprint(MIB), "")
+        budget.reserve_fill(MIB // 2)
+    assert wanted[-1] == (footprint(MIB // 2), "")
     first.release()
     second.release()
 
@@ -160,15 +160,34 @@ async def test_a_bucket_is_held_to_its_own_budget_and_others_are_not() -> None:
     budget.on_pressure = lambda *told: wanted.append(told)
     with pytest.raises(OutOfSpace, match="for bucket mail"):
         budget.reserve_fill(100_000, "mail")
-    assert wanted == [(footprint(100_000), "mail")]
+    assert wanted == [], "it is larger than the whole: to purge for it would be in vain"
     budget.reserve_fill(100_000, "other").release()
     with await budget.reserve_write(100_000, "mail") as claimed:
         claimed.commit(footprint(100_000))
     assert (budget.footprint("mail"), budget.footprint("other")) == (footprint(100_000), 0)
     with pytest.raises(OutOfSpace):
         await budget.reserve_write(100_000, "mail")
+    assert wanted[-1] == (footprint(100_000), "mail")
     budget.release(footprint(100_000), "mail")
     assert (budget.footprint("mail"), budget.footprint(), budget.reserved, budget.claimed("mail")) == (0, 0, 0, 0)
+
+
+async def test_a_prefetch_takes_what_is_free_below_high_water_and_purges_nothing() -> None:
+    wanted: list[tuple[int, str]] = []
+    budget = space(used=900_000, high_water=0.95)
+    budget.reload(budget.settings, [BucketBudget("mail", 200_000)])
+    budget.on_pressure = lambda most, bucket: wanted.append((most, bucket))
+    budget.reserve_spare(50_000).release()
+    with pytest.raises(OutOfSpace, match="below high water"):
+        budget.reserve_spare(100_000)
+    budget.reserve_fill(100_000).release()
+    assert wanted == [(0, "")], "a person's read may ask for room"
+    budget.used = 0
+    wanted.clear()
+    budget.reserve_spare(150_000, "mail").release()
+    with pytest.raises(OutOfSpace, match="of bucket mail"):
+        budget.reserve_spare(190_000, "mail")
+    assert wanted == []
 
 
 async def test_pressure_of_a_bucket_is_told_at_its_own_high_water() -> None:

@@ -133,6 +133,8 @@ class Trial(World):
     ) -> None:
         """``lossless``: with a working disk it must be acknowledged whatever alt does, if the node queues."""
         known = self.known_of(key)
+        if value is None:
+            self.reckoning.forget(key)
         try:
             await call
         except SimulatedCrash:
@@ -143,12 +145,15 @@ class Trial(World):
             self.excuse(error, key)
             known.values = {*known.values, value}
             known.orphans.add(value)
+            self.reckoning.forget(key)
         except AltError as error:
             self.excuse(error, key)
         except DiskError as error:
             self.excuse_disk(error, key, disk)
         else:
             known.values, known.orphans = {value}, set()
+            if value is not None:
+                self.reckoning.began(key)
             return
         sound = not self.files.code
         assert not (lossless and sound and (self.queues or not disk)), f"{key} had to be acknowledged"
@@ -262,6 +267,9 @@ class Trial(World):
     async def do_together(self, op: Op) -> None:
         """``inner`` at the same time, held up at the next ``other`` of alt. Any order may have been the one."""
         before = {key: set(self.known_of(key).values) for key in {one.key for one in op.inner}}
+        for key in before:
+            self.reckoning.forget(key)
+            self.reckoning.reads[key] += 0
         gate = self.alt.gate(op.other) if op.other else None
         after: dict[str, set[Value]] = {key: set() for key in before}
         maybe = {key: set(values) for key, values in before.items()}
@@ -317,7 +325,7 @@ class Trial(World):
                 await self.step(inner)
         except SimulatedCrash:
             pass
-        self.files.crashed = self.crashed = True
+        self.files.crashed = self.crashed = self.reckoning.crashed = True
         await abandon(self.node)
         await self.land()
         if op.cut is not None:
@@ -352,6 +360,7 @@ class Trial(World):
         await self.idle()
         await self.do_put(Op("put", "last", 10))  # the node learns that alt is well again
         await self.uploaded()
+        await self.counted()
         # A write that a crash cut off leaves a file nobody but an operator may judge.
         assert [kind for kind, _ in parts.alarms.active() if kind != NEWER] == [], parts.alarms
 

@@ -6,6 +6,7 @@ and never rearranged. Everything from a rule file is a bound value; only names o
 
 from __future__ import annotations
 
+import json
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ class Sql:
 
 
 TRUE, FALSE = Sql("1"), Sql("0")
+MARKS = 100  #: values of a list that are bound one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +173,8 @@ class Compiler:
         patterns = [] if word is Word.STATE else [value for value in values if not is_literal(value)]
         tests = [_matching(column, glob_of(pattern)) for pattern in patterns]
         if exact:
-            marks = ", ".join("?" * len(exact))
-            tests.insert(0, Sql(f"({column.text} IN ({marks}))", (*column.values, *exact)))
+            listed = _listed(exact)
+            tests.insert(0, Sql(f"({column.text} IN ({listed.text}))", (*column.values, *listed.values)))
         return any_of(tests)
 
     def _has(self, value: str) -> Sql:
@@ -223,6 +225,13 @@ def _joined(tests: Sequence[Sql], word: str, nothing: Sql) -> Sql:
     middle = len(tests) // 2
     left, right = _joined(tests[:middle], word, nothing), _joined(tests[middle:], word, nothing)
     return Sql(f"({left.text} {word} {right.text})", left.values + right.values)
+
+
+def _listed(values: Sequence[str]) -> Sql:
+    """What stands in the brackets of IN. A statement has room for so many values only (32,766, as SQLite comes)."""
+    if len(values) <= MARKS:
+        return Sql(", ".join("?" * len(values)), tuple(values))
+    return Sql("SELECT value FROM json_each(?)", (json.dumps(values),))
 
 
 def _constant(truth: bool) -> Sql:

@@ -1,7 +1,8 @@
 """Read counts: totals and day bins of objects, regrets by reason and day, the counters of minutes and hours.
 
-One flush is one change. It comes every second with up to some ten thousand names, so each statement is prepared once
-and run for all of them, in the order of their rows.
+Counts come every second, some hundred objects a change; each statement is prepared once and run for all of them, in the
+order of their rows. A change of many thousands is out of proportion slow: after every upsert SQLite walks all pages
+that the savepoint around it may have to restore.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from tierproxy.purges import RuleRecord
 from tierproxy.traffic import DAY, Correction, Counts, ReadCount, Rollup
 
 INFLATION = "SELECT coalesce((SELECT inflation FROM eviction WHERE bucket = ''), 0)"
-# The read that filled the blob is no visit: only those after it was stored are (as SIEVE and S3-FIFO have it).
+# The read that filled the blob is no visit: only hits after it was stored are (as SIEVE and S3-FIFO have it).
 READ = """UPDATE entry SET reads = reads + ?3, machine_reads = machine_reads + ?4,
-        previous_read_at = iif(?5 > last_read_at, last_read_at, previous_read_at),
+        previous_read_at = iif(?5 > coalesce(last_read_at, -1),
+            coalesce(max(last_read_at, ?7), last_read_at, ?7), previous_read_at),
         last_read_at = coalesce(max(last_read_at, ?5), last_read_at, ?5),
-        visits = iif(blob IS NOT NULL AND ?5 > stored_at, min(visits + ?3, 3), visits),
+        visits = iif(blob IS NOT NULL AND ?5 > stored_at, min(visits + ?3 - ?8, 3), visits),
         worth = ?6 + max(reads + ?3, 1) / max(size / 1024.0, 1)
     WHERE bucket = ?1 AND key = ?2"""
 MACHINE_READ = "UPDATE entry SET machine_reads = machine_reads + ?3 WHERE bucket = ?1 AND key = ?2"
@@ -33,10 +35,12 @@ DAY_BIN = """INSERT INTO read_day (bucket, key, day, reads, machine_reads)
 NAME = """UPDATE entry SET owner = iif(owner = '', ?3, owner), folder = iif(folder = '', ?4, folder),
         named = named | (owner = '' AND ?3 <> '') | 2 * (folder = '' AND ?4 <> '')
     WHERE bucket = ?1 AND key = ?2"""
-CORRECT = """UPDATE entry SET reads = reads - 1, machine_reads = machine_reads + 1, visits = max(visits - 1, 0),
+# Where the read before the last is forgotten, but was, the last stays: rather too young than never read.
+CORRECT = """UPDATE entry SET reads = reads - 1, machine_reads = machine_reads + 1, visits = max(visits - ?4, 0),
         worth = worth - (reads > 1) / max(size / 1024.0, 1),
-        last_read_at = iif(last_read_at = ?3, previous_read_at, last_read_at),
-        previous_read_at = iif(last_read_at = ?3, NULL, previous_read_at)
+        last_read_at = iif(last_read_at = ?3,
+            iif(reads > 1, coalesce(previous_read_at, last_read_at), previous_read_at), last_read_at),
+        previous_read_at = iif(?3 IN (last_read_at, previous_read_at), NULL, previous_read_at)
     WHERE bucket = ?1 AND key = ?2 AND reads > 0"""
 CORRECT_BIN = """UPDATE read_day SET reads = reads - 1, machine_reads = machine_reads + 1
     WHERE bucket = ?1 AND key = ?2 AND day = ?3 AND reads > 0"""
@@ -115,14 +119,18 @@ def _book_reads(connection: sqlite3.Connection, reads: list[ReadCount]) -> None:
 def _people(reads: list[ReadCount], inflation: float) -> Iterator[Row]:
     for read in reads:
         if read.reads:
-            yield (*read.name, read.reads, read.machine_reads, read.last_read_at, inflation)
+            yield (
+                *read.name, read.reads, read.machine_reads, read.last_read_at, inflation, read.previous_read_at,
+                read.misses,
+            )  # fmt: skip
 
 
 def _book_corrections(connection: sqlite3.Connection, corrections: Iterable[Correction]) -> None:
-    """Newest first: each then finds its read as the last, if it was the last."""
-    ordered = sorted(corrections, key=lambda correction: correction.at, reverse=True)
-    connection.executemany(CORRECT, ((*one.name, one.at) for one in ordered))
-    connection.executemany(CORRECT_BIN, ((*one.name, int(one.at // DAY)) for one in ordered))
+    """Newest first: each then finds its read as the last, if it was the last. Without the bin of its day the read is
+    none of this row's: it was not counted, or the object was deleted since and its key has another."""
+    for one in sorted(corrections, key=lambda correction: correction.at, reverse=True):
+        if connection.execute(CORRECT_BIN, (*one.name, int(one.at // DAY))).rowcount:
+            connection.execute(CORRECT, (*one.name, one.at, one.hit))
 
 
 def _book_increments(connection: sqlite3.Connection, at: float, increments: Mapping[str, int]) -> None:

@@ -170,6 +170,8 @@ def _learn(connection: sqlite3.Connection, entry: Entry, expected: int | None) -
         last_read_at=old.last_read_at,
     )  # fmt: skip
     changed = entry.blob is None and not _same_content(old, entry)
+    if changed:  # what a purge removed would not have been served any more
+        learnt = replace(learnt, purged_at=None, purged_by=None)
     store(connection, _blobless(learnt) if changed else _with_blob_of(old, learnt))
     return old if changed and old.blob is not None else None
 

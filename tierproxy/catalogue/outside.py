@@ -75,8 +75,8 @@ class CatalogueReader:
     def rollups(self, span: int, since: float, until: float) -> list[Rollup]:
         return rollups(self._reads, span, since, until)
 
-    def shadow(self) -> ShadowRecord | None:
-        return self._snapshot(shadow_record)
+    def shadow(self, since_day: int = 0) -> ShadowRecord | None:
+        return self._snapshot(shadow_record, since_day)
 
     def _snapshot(self, query: Callable[..., T], *values: Any) -> T:
         with self._reads.snapshot():

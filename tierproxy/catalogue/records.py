@@ -24,6 +24,10 @@ REGRET = """INSERT INTO rule_day
         regrets = regrets + excluded.regrets, machine_regrets = machine_regrets + excluded.machine_regrets,
         seconds = seconds + excluded.seconds, soon_0 = soon_0 + excluded.soon_0, soon_1 = soon_1 + excluded.soon_1,
         soon_2 = soon_2 + excluded.soon_2, soon_3 = soon_3 + excluded.soon_3, soon_4 = soon_4 + excluded.soon_4"""
+TAKE_BACK = """UPDATE rule_day SET regrets = max(regrets - 1, 0), machine_regrets = machine_regrets + 1,
+        seconds = max(seconds - ?, 0), soon_0 = max(soon_0 - ?, 0), soon_1 = max(soon_1 - ?, 0),
+        soon_2 = max(soon_2 - ?, 0), soon_3 = max(soon_3 - ?, 0), soon_4 = max(soon_4 - ?, 0)
+    WHERE by = ? AND day = ? AND shadow = ? AND regrets > 0"""
 REMOVAL = """INSERT INTO rule_day (by, day, shadow, objects, bytes) VALUES (?, ?, ?, ?, ?)
     ON CONFLICT (by, day, shadow) DO UPDATE SET objects = objects + excluded.objects, bytes = bytes + excluded.bytes"""
 RECORDS = """SELECT by, sum(objects), sum(bytes), sum(regrets), sum(machine_regrets), sum(seconds),
@@ -53,11 +57,11 @@ def summed(sizes: Iterable[tuple[T, int]]) -> dict[T, tuple[int, int]]:
 
 
 def book_regrets(connection: sqlite3.Connection, regrets: Iterable[Regret], *, shadow: bool = False) -> None:
-    """By reason and day of the read. The repair of a damaged blob is no purge: nobody decided it."""
-    connection.executemany(
-        REGRET,
-        [_regret_row(regret, shadow) for regret in regrets if regret.by != REPAIR],
-    )
+    """By reason and day of the read. The repair of a damaged blob is no purge: nobody decided it. Those to be corrected
+    come after all others: what is corrected may be of the same flush."""
+    booked = [regret for regret in regrets if regret.by != REPAIR]
+    connection.executemany(REGRET, [_regret_row(regret, shadow) for regret in booked if not regret.corrected])
+    connection.executemany(TAKE_BACK, [_taken_back(regret, shadow) for regret in booked if regret.corrected])
 
 
 def _record(
@@ -69,7 +73,17 @@ def _record(
 def _regret_row(regret: Regret, shadow: bool) -> Row:
     """The values of ``REGRET``. How soon, and the seconds, are told of people's regrets only."""
     person = not regret.machine
-    soon = [0] * (len(REGRET_WITHIN) + 1)
-    soon[bisect_left(REGRET_WITHIN, regret.seconds)] = int(person)
+    soon = _soon(regret) if person else [0] * (len(REGRET_WITHIN) + 1)
     seconds = regret.seconds if person else 0.0
     return (regret.by, int(regret.at // DAY), shadow, int(person), int(regret.machine), seconds, *soon)
+
+
+def _taken_back(regret: Regret, shadow: bool) -> Row:
+    """The values of ``TAKE_BACK``."""
+    return (regret.seconds, *_soon(regret), regret.by, int(regret.at // DAY), shadow)
+
+
+def _soon(regret: Regret) -> list[int]:
+    soon = [0] * (len(REGRET_WITHIN) + 1)
+    soon[bisect_left(REGRET_WITHIN, regret.seconds)] = 1
+    return soon

@@ -108,8 +108,9 @@ class Ground:
 
     @property
     def young(self) -> Sql:
+        """Either way: what was stored while the clock ran far ahead is not young until then."""
         least = self.scope.rules.budget.min_on_disk
-        return Sql(f"coalesce(? - {self.columns.stored_at} < ?, 0)", (float(self.scope.now), least))
+        return Sql(f"coalesce(abs(? - {self.columns.stored_at}) < ?, 0)", (float(self.scope.now), least))
 
     @property
     def candidates(self) -> Sql:

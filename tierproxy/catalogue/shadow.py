@@ -28,21 +28,26 @@ COPY = """INSERT INTO shadow SELECT bucket, key, blob_bytes, stored_at, NULL, NU
     WHERE (bucket, key) > (?, ?) AND (bucket, key) <= (?, ?) AND blob IS NOT NULL
     ON CONFLICT (bucket, key) DO NOTHING"""
 CLEAR = "DELETE FROM shadow WHERE (bucket, key) IN (SELECT bucket, key FROM shadow LIMIT ?)"
-MISSED = "SELECT purged_by, purged_at FROM shadow WHERE bucket = ? AND key = ? AND stored_at IS NULL"
+MISSED = """SELECT purged_by, purged_at FROM shadow
+    WHERE bucket = ? AND key = ? AND stored_at IS NULL AND purged_at <= ?"""
 MISSED_TOO = """SELECT purged_by, purged_at FROM shadow WHERE bucket = ? AND key = ? AND purged_at IS NOT NULL
     AND (stored_at IS NULL OR stored_at >= ?)"""
 REFILL = """UPDATE shadow SET stored_at = coalesce(stored_at, ?), purged_at = NULL, purged_by = NULL
     WHERE bucket = ? AND key = ?"""
-TOTAL = """UPDATE shadow_total
-    SET reads = reads + ?, live_misses = live_misses + ?, shadow_misses = shadow_misses + ?"""
+UNMARK = """UPDATE shadow SET purged_at = NULL, purged_by = NULL
+    WHERE bucket = ? AND key = ? AND stored_at IS NOT NULL"""
+DAY_SUMS = """INSERT INTO shadow_day VALUES (?, ?, ?, ?) ON CONFLICT (day) DO UPDATE SET reads = reads + excluded.reads,
+    live_misses = live_misses + excluded.live_misses, shadow_misses = shadow_misses + excluded.shadow_misses"""
 DROP = """UPDATE shadow SET stored_at = NULL, purged_at = ?3, purged_by = ?4
     WHERE bucket = ?1 AND key = ?2 AND stored_at IS NOT NULL AND EXISTS (
         SELECT 1 FROM entry WHERE bucket = ?1 AND key = ?2 AND state = 'clean' AND generation = ?5
             AND (pinned_until IS NULL OR pinned_until <= ?3))"""
-RECORD = """SELECT since, reads, live_misses, shadow_misses,
+RECORD = """SELECT since,
         (SELECT count(*) FROM shadow WHERE stored_at IS NOT NULL),
         (SELECT coalesce(sum(bytes), 0) FROM shadow WHERE stored_at IS NOT NULL)
-    FROM shadow_total WHERE (SELECT value FROM fact WHERE name = 'shadow') = 1"""
+    FROM shadow_since WHERE (SELECT value FROM fact WHERE name = 'shadow') = 1"""
+SUMS = """SELECT coalesce(sum(reads), 0), coalesce(sum(live_misses), 0), coalesce(sum(shadow_misses), 0)
+    FROM shadow_day WHERE day >= ?"""
 BEYOND = b""  #: SQLite sorts any BLOB after any TEXT
 
 Bound = tuple[str | bytes, str | bytes]
@@ -67,27 +72,28 @@ class ShadowBook:
         await self._change(lambda connection: connection.execute(SET_STATE, (ON,)).rowcount)
 
     async def end_shadow(self) -> None:
-        await self._change(lambda connection: connection.execute(SET_STATE, (OFF,)).rowcount)
-        while await self._change(lambda connection: connection.execute(CLEAR, (COPIED,)).rowcount):
+        """Cut off half-way (state COPYING), there is no shadow any more, and whoever ends it again clears the rest."""
+        while await self._change(_clear):
             pass
 
-    async def shadow(self) -> ShadowRecord | None:
-        return await self._pool.run(record)
+    async def shadow(self, since_day: int = 0) -> ShadowRecord | None:
+        return await self._pool.run(record, since_day)
 
     async def shadow_drop(self, drops: Sequence[Drop], *, at: float) -> list[bool]:
         return await self._change(lambda connection: _drop(connection, drops, at))
 
 
-def record(reads: Reads) -> ShadowRecord | None:
-    """The shadow beside the live rules; None: there is none, or it is being copied."""
+def record(reads: Reads, since_day: int = 0) -> ShadowRecord | None:
+    """``Counting.shadow``, on a connection in a snapshot."""
     row = reads.row(RECORD)
     if row is None:
         return None
-    since, seen, live_misses, shadow_misses, objects, size = row
-    totals, day = BucketReads(reads).totals(), int(since // DAY)
+    since, objects, size = row
+    totals, day = BucketReads(reads).totals(), max(since_day, int(since // DAY))
+    sums = reads.row(SUMS, day) or (0, 0, 0)
     return ShadowRecord(
         since, totals.blobs, totals.blob_bytes, objects, size,
-        _by_reason(records(reads, day)), _by_reason(records(reads, day, shadow=True)), seen, live_misses, shadow_misses,
+        _by_reason(records(reads, day)), _by_reason(records(reads, day, shadow=True)), *sums,
     )  # fmt: skip
 
 
@@ -97,28 +103,36 @@ def runs(connection: sqlite3.Connection) -> bool:
 
 
 def book_reads(connection: sqlite3.Connection, counts: Counts) -> list[Regret]:
-    """Book a flush for the shadow; returns what it regrets. Live's regrets first: their objects are back then."""
+    """Book a flush for the shadow; returns what it regrets. Live's regrets first: their objects are back then. A
+    person's read brings it back to the shadow's disk; a machine's makes no copy there either (what a prefetch copied
+    the trigger has put there)."""
     regrets = [*_missed_by_both(connection, counts), *_missed_alone(connection, counts)]
-    connection.executemany(REFILL, ((regret.at, *regret.name) for regret in regrets))
+    connection.executemany(REFILL, ((regret.at, *regret.name) for regret in regrets if not regret.machine))
+    connection.executemany(UNMARK, (regret.name for regret in regrets if regret.machine))
     reads = sum(read.reads + read.machine_reads for read in counts.reads)
-    connection.execute(TOTAL, (reads, len(counts.regrets), len(regrets)))
+    live_misses = sum(not regret.corrected for regret in counts.regrets)
+    connection.execute(DAY_SUMS, (int(counts.at // DAY), reads, live_misses, len(regrets)))
     return regrets
 
 
 def _missed_by_both(connection: sqlite3.Connection, counts: Counts) -> Iterator[Regret]:
     for regret in counts.regrets:
+        if regret.corrected:
+            continue
         row = connection.execute(MISSED_TOO, (*regret.name, regret.at - regret.seconds)).fetchone()
         if row is not None:
             yield _regret(regret.name, row, regret.at, machine=regret.machine)
 
 
 def _missed_alone(connection: sqlite3.Connection, counts: Counts) -> Iterator[Regret]:
-    regretted = {regret.name for regret in counts.regrets}
+    """Once in a flush: the first read after the shadow's purge brings it back."""
+    regretted = {regret.name for regret in counts.regrets if not regret.corrected}
     for read in counts.reads:
         if read.name not in regretted:
-            row = connection.execute(MISSED, read.name).fetchone()
+            at = counts.at if read.last_read_at is None else read.last_read_at
+            row = connection.execute(MISSED, (*read.name, at)).fetchone()
             if row is not None:
-                at = counts.at if read.last_read_at is None else read.last_read_at
+                regretted.add(read.name)
                 yield _regret(read.name, row, at, machine=not read.reads)
 
 
@@ -131,10 +145,19 @@ def _by_reason(found: Sequence[RuleRecord]) -> dict[str, RuleRecord]:
     return {one.by: one for one in found}
 
 
+def _clear(connection: sqlite3.Connection) -> bool:
+    """Some rows fewer; whether there may be more. OFF in the change that removes the last: there never are rows of no
+    shadow."""
+    more = connection.execute(CLEAR, (COPIED,)).rowcount == COPIED
+    connection.execute(SET_STATE, (COPYING if more else OFF,))
+    return more
+
+
 def _begin(connection: sqlite3.Connection, at: float) -> None:
     """From here on the triggers see every change; what was there before is copied."""
     connection.execute("DELETE FROM rule_day WHERE shadow = 1")
-    connection.execute("UPDATE shadow_total SET since = ?, reads = 0, live_misses = 0, shadow_misses = 0", (at,))
+    connection.execute("DELETE FROM shadow_day")
+    connection.execute("UPDATE shadow_since SET since = ?", (at,))
     connection.execute(SET_STATE, (COPYING,))
 
 

@@ -12,6 +12,7 @@ from tierproxy.cli.outcome import Group, out
 from tierproxy.cli.settings import AsJson, ConfigFile, configuration, print_json
 from tierproxy.config.describe import EXAMPLE, annotated, document, values
 from tierproxy.config.schema import PREFIX
+from tierproxy.mail.probes import refuse_slow
 
 commands = typer.Typer(cls=Group, no_args_is_help=True, help="Check and explain the configuration.")
 
@@ -20,6 +21,7 @@ commands = typer.Typer(cls=Group, no_args_is_help=True, help="Check and explain 
 def check(config: ConfigFile = None) -> None:
     """Say everything that is wrong with a configuration file, with line numbers."""
     found = configuration(config)
+    refuse_slow(found.naming)
     buckets = ", ".join(bucket.name for bucket in found.bucket) or "dynamic ones"
     keys = f"{len(found.key)} key{'' if len(found.key) == 1 else 's'}"
     out().print(f"the configuration is good: buckets {buckets}; {keys}; data in {found.node.data_dir}", markup=False)

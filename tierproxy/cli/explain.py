@@ -12,18 +12,19 @@ from tierproxy.catalogue import CatalogueReader, open_reader
 from tierproxy.cli.inforce import Source, Waters, in_force, waters
 from tierproxy.cli.objects import parse
 from tierproxy.cli.outcome import out
-from tierproxy.cli.settings import AsJson, ConfigFile, configuration, data_directory, print_json
+from tierproxy.cli.settings import AsJson, ConfigFile, calmly, configuration, data_directory, print_json
 from tierproxy.cli.words import ago, bytes_text, count_text, for_json, moment
 from tierproxy.clock import SystemClock
 from tierproxy.config.sections import Config
-from tierproxy.errors import NoSuchKey
+from tierproxy.errors import NoSuchBucket, NoSuchKey
 from tierproxy.model import ObjectName, State
 from tierproxy.purge.explain import Explanation, Fate
 from tierproxy.purge.explain import explain as explained
+from tierproxy.purge.orders import STATEFUL
 from tierproxy.purge.plan import Need
-from tierproxy.purges import Scope
+from tierproxy.purges import RULE, Scope
 from tierproxy.rules.evaluate import Judgment
-from tierproxy.rules.model import Kept
+from tierproxy.rules.model import Kept, Order
 from tierproxy.rules.show import condition, value
 from tierproxy.traffic import DAY
 
@@ -35,7 +36,7 @@ def explain(target: Target, config: ConfigFile = None, as_json: AsJson = False) 
     without one."""
     name, found = parse(target), configuration(config)
     with open_reader(data_directory(found)) as catalogue:
-        account = _account(found, catalogue, name, SystemClock().now())
+        account = calmly(lambda: _account(found, catalogue, name, SystemClock().now()))
     if as_json:
         print_json(document(account))
         return
@@ -71,6 +72,8 @@ class Account:
 
 
 def _account(config: Config, catalogue: CatalogueReader, name: ObjectName, now: float) -> Account:
+    if catalogue.bucket(name.bucket) is None:
+        raise NoSuchBucket(f"there is no bucket {name.bucket!r}")
     standing = catalogue.standing(name)
     if standing is None or standing.entry.state is State.DELETING:
         raise NoSuchKey(
@@ -89,7 +92,9 @@ def _account(config: Config, catalogue: CatalogueReader, name: ObjectName, now: 
 def _ahead(
     catalogue: CatalogueReader, source: Source, disk: Waters, bucket: str, name: ObjectName, now: float
 ) -> Ahead | None:
-    found = catalogue.ahead(Scope(source.rules, now, bucket), source.rules.pressure.order, name)
+    """The orders with a state walk the queue of FIFO, once what rules purge is gone."""
+    order = source.rules.pressure.order
+    found = catalogue.ahead(Scope(source.rules, now, bucket), Order.FIFO if order in STATEFUL else order, name)
     return Ahead(bucket, *found, disk.need(bucket)) if found is not None else None
 
 
@@ -128,10 +133,15 @@ def _facts(account: Account) -> Iterator[tuple[str, str]]:
         yield "pinned", f"until {moment(account.found.pinned_until)}".replace("until for ever", "for ever")
     if entry.blob is None and entry.purged_at is not None:
         run = f", run {standing.purged_run}" if standing.purged_run is not None else ""
-        yield "purged", f"{_since(entry.purged_at, now)}, by {entry.purged_by}{run}"
+        yield "purged", f"{_since(entry.purged_at, now)}, by {_remover(entry.purged_by)}{run}"
     if standing.shadow is not None:
-        by = f", removed by {standing.shadow_by}" if standing.shadow_by else ""
+        by = f", removed by {_remover(standing.shadow_by)}" if standing.shadow_by else ""
         yield "shadow", f"{'on disk' if standing.shadow else 'not on disk'} by the shadow rules{by}"
+
+
+def _remover(by: str | None) -> str:
+    by = by or "nobody knows"
+    return f"rule {by.removeprefix(RULE)!r}" if by.startswith(RULE) else by
 
 
 def reads_within(days: tuple[tuple[int, int, int], ...], now: float, window: int) -> int:

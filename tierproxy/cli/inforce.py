@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,21 +11,22 @@ from tierproxy.catalogue import CatalogueReader
 from tierproxy.cli.outcome import warn
 from tierproxy.cli.settings import data_directory
 from tierproxy.clock import SystemClock
+from tierproxy.config.lines import line_numbers
 from tierproxy.config.sections import Config, DiskSection
 from tierproxy.disk.fsio import Files
 from tierproxy.disk.lock import DataLock
 from tierproxy.errors import ConfigError, DataDirectoryInUse
 from tierproxy.model import FreeSpace
-from tierproxy.purge.live import LIVE, SHADOW
+from tierproxy.purge.live import LARGEST, LIVE, SHADOW
 from tierproxy.purge.plan import Need, merged, need
 from tierproxy.purges import RulesInForce, Version
 from tierproxy.rules.language import parse
-from tierproxy.rules.lint import Finding, accept
+from tierproxy.rules.lint import Finding, Level, accept
 from tierproxy.rules.model import NO_RULES, RuleSet
 
 __all__ = [
     "LIVE", "SHADOW", "Source", "Waters", "accepted", "in_force", "needed_file", "node_runs", "of_version", "rule_file",
-    "waters",
+    "stands", "strange_buckets", "waters",
 ]  # fmt: skip
 VERSIONS = 1000  #: versions looked through for the one in force
 
@@ -63,7 +64,20 @@ def accepted(config: Config, file: Path) -> tuple[Source, list[Finding]]:
     rules, findings = accept(
         text, now=now, file=str(file), keep_days=config.counting.keep_days, disk=config.disk
     )  # fmt: skip
-    return Source(RulesInForce(0, rules), str(file)), findings
+    return Source(RulesInForce(0, rules), str(file)), [*findings, *strange_buckets(config, rules)]
+
+
+def strange_buckets(config: Config, rules: RuleSet) -> Iterator[Finding]:
+    """Budgets of buckets that the configuration does not have; those that clients make may come yet."""
+    known = {bucket.name for bucket in config.bucket}
+    lines = line_numbers(rules.text)
+    for name in (budget.bucket for budget in rules.budget.buckets):
+        if name not in known and not config.dynamic_buckets.enabled:
+            line = lines.get(("budget", "bucket", name, "max_bytes"), 0)
+            yield Finding(
+                Level.WARNING, line, f"[budget.bucket.{name}]: there is no bucket {name!r}",
+                f"write one of {', '.join(sorted(known))}, or remove it",
+            )  # fmt: skip
 
 
 def parsed(config: Config, text: str, about: str) -> RuleSet:
@@ -80,11 +94,26 @@ def of_version(config: Config, version: Version) -> Source:
 def read_text(file: Path) -> str:
     """Raises ConfigError."""
     try:
-        return file.read_text(encoding="utf-8")
+        if (size := file.stat().st_size) > LARGEST:
+            raise ConfigError(f"{file} has {size} bytes; a rule file has at most {LARGEST}")
+        return file.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        hint = "`tierproxy rules restore NUMBER` writes the configured file again, `rules history` has the numbers"
+        raise ConfigError(f"there is no rule file {file}", hint=hint) from error
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file} is not UTF-8: byte {error.start}", hint="save it as UTF-8") from error
+
+
+def stands(before: Source, new: Source, target: Path) -> bool:
+    """A node works by the text of ``new`` already, and ``target`` has it: another version would say nothing."""
+    if not before.force.number or before.rules.text != new.rules.text:
+        return False
+    try:
+        return read_text(target) == new.rules.text
+    except ConfigError:
+        return False
 
 
 def in_force(config: Config, catalogue: CatalogueReader, kind: str = LIVE) -> Source:
@@ -98,7 +127,7 @@ def in_force(config: Config, catalogue: CatalogueReader, kind: str = LIVE) -> So
     try:
         found, _ = accepted(config, file)
     except ConfigError as error:
-        warn(f"{file} cannot be used, what was in force before is: `tierproxy rules check` says why ({_first(error)})")
+        warn(f"{file} cannot be used, and what was in force before still is: `tierproxy rules check` ({_first(error)})")
         return of_version(config, version) if version is not None else Source(RulesInForce(), "no rules in force yet")
     if version is None:
         return replace(found, about=f"{file}, which no node has worked by yet")

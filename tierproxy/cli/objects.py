@@ -29,10 +29,19 @@ def register(app: typer.Typer) -> None:
 
 def parse(text: str) -> ObjectName:
     """``mail/alice/u.1`` -> bucket and key. Raises a usage error."""
-    bucket, _, key = text.partition("/")
+    bucket, _, key = readable(text).partition("/")
     if not bucket or not key:
         raise typer.BadParameter(f"{text!r} is not BUCKET/KEY, as in mail/alice/u.1")
     return ObjectName(bucket, key)
+
+
+def readable(text: str) -> str:
+    """``text`` as it was typed. Raises a usage error when it is no UTF-8, as every key is."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise typer.BadParameter(f"{text!r} is not UTF-8") from error
+    return text
 
 
 def client(config: Path | None) -> ObjectClient:

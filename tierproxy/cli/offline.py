@@ -24,6 +24,7 @@ from tierproxy.disk.lock import DataLock
 from tierproxy.disk.mark import CommitMark
 from tierproxy.errors import ConfigError
 from tierproxy.mail.names import Naming
+from tierproxy.mail.probes import refuse_slow
 from tierproxy.offload import ThreadPool
 from tierproxy.ports import AltTier, Clock
 from tierproxy.store import walks
@@ -101,6 +102,7 @@ async def offline(config: Config, *, with_alt: bool) -> AsyncIterator[Offline]:
         alt = open_alt(config, clock) if with_alt else None
         if alt is not None:
             stack.push_async_callback(alt.close)
+        refuse_slow(config.naming)
         naming = Naming(config.naming, config.folders)
         yield Offline(data, clock, files, threads, disk, alt, stack, naming)
 

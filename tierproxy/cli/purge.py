@@ -12,18 +12,21 @@ import typer
 
 from tierproxy.catalogue import CatalogueReader, open_outside, open_reader
 from tierproxy.cli.inforce import Source, in_force
+from tierproxy.cli.objects import readable
 from tierproxy.cli.outcome import ExitCode, err, out
 from tierproxy.cli.purging import Order, carried_out
 from tierproxy.cli.questions import agreed
 from tierproxy.cli.rulefile import author
-from tierproxy.cli.settings import AsJson, ConfigFile, configuration, data_directory, print_json
+from tierproxy.cli.settings import AsJson, ConfigFile, calmly, configuration, data_directory, print_json
+from tierproxy.cli.stats import reason_text
 from tierproxy.cli.tables import console, filled, table
 from tierproxy.cli.words import ago, bytes_text, count_text, moment, share_text
 from tierproxy.clock import SystemClock
 from tierproxy.config.sections import Config
 from tierproxy.errors import NoSuchBucket
+from tierproxy.purge.plan import doubtful
 from tierproxy.purge.plan import everything as all_of
-from tierproxy.purges import Candidate, PurgeRun, RuleCount, RunState, Scope, Survey
+from tierproxy.purges import Candidate, PurgeRun, RuleCount, RunKind, RunState, Scope, Survey
 from tierproxy.rules.model import ActionKind
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; also confirms a run that waits.")]
@@ -47,7 +50,8 @@ def purge(
     it to stop."""
     found, now = configuration(config), SystemClock().now()
     with open_reader(data_directory(found)) as catalogue:
-        plan = _plan(found, catalogue, Wanted(target, rule, everything), now, limit if dry_run else 0)
+        wanted = Wanted(target, rule, everything)
+        plan = calmly(lambda: _plan(found, catalogue, wanted, now, limit if dry_run else 0))
     if dry_run and as_json:
         print_json(plan.document())
         return
@@ -69,12 +73,14 @@ def purge(
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A dry run. ``objects``: the first that would go, by name, with what is known of each."""
+    """A dry run. ``objects``: the first that would go, by name, with what is known of each. ``recent_bytes``: on disk
+    and read recently, whatever the dry run is confined to."""
 
     source: Source
     scope: Scope
     survey: Survey
     objects: tuple[dict[str, Any], ...]
+    recent_bytes: int
 
     def counts(self) -> Iterator[tuple[str, RuleCount]]:
         """Each rule that purges, by name, and what it decides."""
@@ -82,7 +88,8 @@ class Plan:
         for index, one in enumerate(self.scope.rules.rules):
             wanted = self.scope.rule is None or self.scope.rule == index
             if wanted and one.then is not None and one.then.kind is ActionKind.PURGE:
-                found[one.name] = _sum([self.survey.of(index), *filter(None, [found.get(one.name)])])
+                name = one.name.strip()  # an operator's word begins with a space
+                found[name] = _sum([self.survey.of(index), *filter(None, [found.get(name)])])
         yield from found.items()
 
     @property
@@ -93,7 +100,7 @@ class Plan:
     @property
     def risky(self) -> bool:
         """More of what was read recently would go than [safety] lets go unasked."""
-        return self.going.recent_bytes > self.scope.rules.safety.max_share * self.survey.recent_bytes
+        return bool(doubtful(self.scope, self.survey, self.recent_bytes))
 
     def question(self) -> str:
         """Before the run."""
@@ -101,7 +108,7 @@ class Plan:
         ask = f"remove {count_text(going.objects, 'object')} with {bytes_text(going.bytes)} from disk?"
         if not self.risky:
             return ask
-        share = share_text(going.recent_bytes, self.survey.recent_bytes)
+        share = share_text(going.recent_bytes, self.recent_bytes)
         return (
             f"{share} of what was read in the last {safety.recent_days} days would go ({going.recent_objects:,}). {ask}"
         )
@@ -116,7 +123,7 @@ class Plan:
             "rules": [_count(name, count) for name, count in self.counts()],
             "total": _count(None, self.going),
             "stays": {why: {"objects": pair[0], "bytes": pair[1]} for why, pair in stays.items()},
-            "recent_bytes": survey.recent_bytes, "asks_first": self.risky,
+            "recent_bytes": self.recent_bytes, "asks_first": self.risky,
             "objects": list(self.objects),
         }  # fmt: skip
 
@@ -150,7 +157,7 @@ class Wanted:
 
 
 def _plan(config: Config, catalogue: CatalogueReader, wanted: Wanted, now: float, limit: int) -> Plan:
-    bucket, _, prefix = wanted.target.partition("/")
+    bucket, prefix = _confined(wanted.target)
     if bucket and catalogue.bucket(bucket) is None:
         raise NoSuchBucket(f"there is no bucket {bucket!r}")
     source = in_force(config, catalogue)
@@ -159,7 +166,17 @@ def _plan(config: Config, catalogue: CatalogueReader, wanted: Wanted, now: float
     scope = Scope(source.rules, now, bucket, prefix, _index(source, wanted.rule) if wanted.rule else None)
     candidates = catalogue.decided(scope, None, limit) if limit else []
     objects = tuple(_described(catalogue, source, one, now) for one in candidates)
-    return Plan(source, scope, catalogue.survey(scope), objects)
+    survey = catalogue.survey(scope)
+    recent = (catalogue.survey(scope.whole()) if scope.confined else survey).recent_bytes
+    return Plan(source, scope, survey, objects, recent)
+
+
+def _confined(target: str) -> tuple[str, str]:
+    """Bucket and prefix, both "" for everything. Raises a usage error."""
+    bucket, _, prefix = readable(target).partition("/")
+    if target and not bucket:
+        raise typer.BadParameter(f"{target!r} does not begin with a bucket", param_hint="BUCKET[/PREFIX]")
+    return bucket, prefix
 
 
 def _index(source: Source, name: str) -> int:
@@ -179,7 +196,7 @@ def _described(catalogue: CatalogueReader, source: Source, one: Candidate, now: 
     standing = catalogue.standing(one.name)
     entry = standing.entry if standing is not None else None
     return {
-        "object": str(one.name), "rule": source.rules.rules[one.rule].name if one.rule is not None else None,
+        "object": str(one.name), "rule": source.rules.rules[one.rule].name.strip() if one.rule is not None else None,
         "size": one.size, "disk_bytes": one.blob_bytes,
         "age": now - entry.written_at if entry else None, "reads": entry.reads if entry else None,
         "last_read_at": entry.last_read_at if entry else None,
@@ -269,6 +286,9 @@ def runs(
     if as_json:
         print_json([run_document(run) for run in found])
         return
+    if not found:
+        out().print("no run has not ended" if open_only else "no purge run yet")
+        return
     made = table(["run", "asked", "by", "state", "for"], ["objects", "bytes"])
     console().print(filled(made, map(_run_line, found)))
 
@@ -295,16 +315,29 @@ def _show_run(catalogue: CatalogueReader, number: int, as_json: bool) -> None:
         "only rule": run.rule, "reason": run.reason,
         "begun": moment(run.started_at) if run.started_at else "",
         "ended": moment(run.ended_at) if run.ended_at else "",
-        "planned": f"{count_text(run.planned_objects, 'object')}, {bytes_text(run.planned_bytes)}",
+        "planned": _planned(run),
         "removed": f"{count_text(run.objects, 'object')}, {bytes_text(run.bytes)}; {run.skipped} stayed",
         "note": run.note,
     }  # fmt: skip
     console().print(filled(made, ([name, value] for name, value in facts.items() if value)))
     by = table(["removed by", "had been kept by"], ["objects", "bytes"])
-    console().print(filled(by, ([one.by, one.rule, count_text(one.objects), bytes_text(one.bytes)] for one in rules)))
+    lines = ([reason_text(one.by), one.rule, count_text(one.objects), bytes_text(one.bytes)] for one in rules)
+    console().print(filled(by, lines))
+
+
+def _planned(run: PurgeRun) -> str:
+    if run.kind is RunKind.PRESSURE:
+        return f"as many objects as make {bytes_text(run.planned_bytes)}"
+    return f"{count_text(run.planned_objects, 'object')}, {bytes_text(run.planned_bytes)}"
 
 
 def _cancel(data: Path, number: int, as_json: bool) -> None:
+    with open_reader(data) as catalogue:
+        run = catalogue.run(number)
+    if run is not None and run.kind is RunKind.PRESSURE:
+        raise typer.BadParameter(
+            f"run {number} is pressure's, which makes room for mail; raise the budget to end it", param_hint="--cancel"
+        )
     with open_outside(data) as outside:
         run = outside.cancel_run(number, at=SystemClock().now())
     if run is None:

@@ -106,9 +106,16 @@ class Watch:
             self._show(run)
             if run.state in ENDED or (run.state is RunState.WAITING and not run.confirmed):
                 return run
-            if run.state is not RunState.RUNNING and self._clock.monotonic() > until:
+            if run.state is RunState.RUNNING or self._another_runs():
+                until = self._clock.monotonic() + patience
+            elif self._clock.monotonic() > until:
                 raise Busy("whoever owns the data directory has not begun", hint="is it a node? see its log")
             await self._clock.sleep(LOOK)
+
+    def _another_runs(self) -> bool:
+        """Ours has its turn after it."""
+        runs = self._catalogue.runs(1000, open_only=True)
+        return any(run.state is RunState.RUNNING and run.kind is not RunKind.PRESSURE for run in runs)
 
 
 # ------------------------------------------------------------ here

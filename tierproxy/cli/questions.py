@@ -17,5 +17,5 @@ def agreed(yes: bool, question: str) -> None:
     if yes:
         return
     if not interactive():
-        raise typer.BadParameter("nobody can be asked here: say --yes", param_hint="--yes")
+        raise typer.BadParameter("nobody can be asked here: say --yes")
     typer.confirm(question, abort=True, err=True)

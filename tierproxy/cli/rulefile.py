@@ -16,7 +16,7 @@ from tierproxy.errors import ConfigError, DiskError
 from tierproxy.ports import Clock
 from tierproxy.purges import Version
 
-PATIENCE = 10.0  #: seconds
+PATIENCE = 10.0  #: seconds; [purge] watch is added
 LOOK = 0.1  #: seconds between looks for the node's answer
 READABLE = 0o644  #: of a new file: the node may be another user, and rules are no secret
 
@@ -30,9 +30,11 @@ class Applied:
     live: bool
 
 
-async def apply(data: Path, target: Path, version: Version, clock: Clock, files: Files) -> Applied:
-    """Record ``version``, write its text to ``target``, wait for the node. Raises ConfigError, DiskError; until the
-    file is replaced nothing has changed for a node."""
+async def apply(
+    data: Path, target: Path, version: Version, clock: Clock, files: Files, *, watch: float = 0.0
+) -> Applied:
+    """Record ``version``, write its text to ``target``, wait for the node, which looks every ``watch`` seconds. Raises
+    ConfigError, DiskError; until the file is replaced nothing has changed for a node."""
     recorded: list[Version] = []
 
     def record() -> None:
@@ -40,13 +42,13 @@ async def apply(data: Path, target: Path, version: Version, clock: Clock, files:
             recorded.append(outside.add_version(version))
 
     replace_file(target, version.text, files, before=record)
-    return await _taken_up(data, recorded[0], clock)
+    return await _taken_up(data, recorded[0], clock, watch + PATIENCE)
 
 
-async def _taken_up(data: Path, version: Version, clock: Clock) -> Applied:
+async def _taken_up(data: Path, version: Version, clock: Clock, patience: float) -> Applied:
     if not node_runs(data):
         return Applied(version, node=False, live=False)
-    until = clock.monotonic() + PATIENCE
+    until = clock.monotonic() + patience
     with open_reader(data) as catalogue:
         while clock.monotonic() < until:
             found = catalogue.version(version.number)

@@ -13,20 +13,32 @@ from typing import Annotated, Any
 import typer
 
 from tierproxy.catalogue import CatalogueReader, catalogue_file, open_reader
-from tierproxy.cli.inforce import LIVE, SHADOW, Source, accepted, in_force, needed_file, of_version
+from tierproxy.cli.comparison import compare
+from tierproxy.cli.inforce import (
+    LIVE,
+    SHADOW,
+    Source,
+    accepted,
+    in_force,
+    needed_file,
+    node_runs,
+    of_version,
+    stands,
+    strange_buckets,
+)  # fmt: skip
 from tierproxy.cli.outcome import ExitCode, Group, out, warn
 from tierproxy.cli.questions import agreed
 from tierproxy.cli.rulefile import Applied, author
 from tierproxy.cli.rulefile import apply as put_in_force
-from tierproxy.cli.settings import AsJson, ConfigFile, configuration, data_directory, print_json
-from tierproxy.cli.stats import Held, held_table, removed_table, rules_document, show_rules
+from tierproxy.cli.settings import AsJson, ConfigFile, calmly, configuration, data_directory, print_json
+from tierproxy.cli.stats import Held, held_table, rules_document, show_rules
 from tierproxy.cli.tables import console, filled, table
-from tierproxy.cli.words import bytes_text, count_text, moment, share_text
+from tierproxy.cli.words import bytes_text, count_text, moment
 from tierproxy.clock import SystemClock
 from tierproxy.config.sections import Config
 from tierproxy.disk.fsio import Files
 from tierproxy.errors import ConfigError
-from tierproxy.purges import Scope, ShadowRecord, Survey, Version
+from tierproxy.purges import Scope, Survey, Version
 from tierproxy.rules.lint import Holdings, lint, weigh
 from tierproxy.rules.model import ActionKind, RuleSet
 from tierproxy.rules.show import difference, options
@@ -54,7 +66,12 @@ def check(
     """Say everything that is wrong or doubtful about a rule file; with a data directory, what each rule matches."""
     found = configuration(config)
     path = file or needed_file(found, kind_of(shadow))
-    source, findings = accepted(found, path)
+    try:
+        source, findings = accepted(found, path)
+    except ConfigError as error:
+        if as_json:  # a script wants the faults where it reads the rest; the exit code is the same
+            print_json({"file": str(path), "errors": str(error).splitlines()})
+        raise
     held = _held(found, source)
     if held is not None:
         findings += weigh(source.rules, holdings(held.survey), disk=found.disk)
@@ -75,13 +92,18 @@ def kind_of(shadow: bool) -> str:
 
 
 def _held(config: Config, source: Source) -> Held | None:
-    """What the rules match now; None where there is no catalogue to ask."""
+    """What the rules match now; None where there is no catalogue to ask, or this user may not."""
     data = data_directory(config)
-    if not catalogue_file(data).exists():
+    try:
+        if not catalogue_file(data).exists():
+            return None
+    except PermissionError:
+        warn(f"what the rules match now is not shown: this user may not read {data}")
         return None
     now = SystemClock().now()
     with open_reader(data) as catalogue:
-        return Held(source, catalogue.survey(Scope(source.rules, now)), {}, 30)
+        survey = calmly(lambda: catalogue.survey(Scope(source.rules, now)))
+        return Held(source, survey, {}, 30)
 
 
 def holdings(survey: Survey) -> Holdings:
@@ -109,7 +131,7 @@ def show(
         if text:
             sys.stdout.write(source.rules.text)
             return
-        survey = catalogue.survey(Scope(source.rules, now, shadow=shadow))
+        survey = calmly(lambda: catalogue.survey(Scope(source.rules, now, shadow=shadow)))
         records = _records(catalogue, shadow, int(now // DAY) - days)
     held = Held(source, survey, records, days)
     if as_json:
@@ -245,22 +267,36 @@ def _apply(config: Config, new: Source, kind: str, wish: Wish) -> None:
     data, clock, target = data_directory(config), SystemClock(), needed_file(config, kind)
     with open_reader(data) as catalogue:
         before = in_force(config, catalogue, kind)
+        if stands(before, new, target):
+            _tell_it_stands(before, target, node_runs(data), wish.as_json)
+            return
         if not wish.as_json:
-            _show_change(catalogue, before, new, clock.now())
+            for finding in strange_buckets(config, new.rules):
+                warn(str(finding))
+            _show_change(config, catalogue, before, new)
     agreed(wish.yes, f"put it in force as {target}?")
     version = Version(0, kind, clock.now(), wish.author or author(), wish.reason, new.rules.text)
-    applied = asyncio.run(put_in_force(data, target, version, clock, Files()))
+    applied = asyncio.run(put_in_force(data, target, version, clock, Files(), watch=config.purge.watch))
     _tell(applied, target, wish.as_json)
     if applied.node and not applied.live:
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _show_change(catalogue: CatalogueReader, before: Source, after: Source, now: float) -> None:
+def _tell_it_stands(source: Source, target: Path, node: bool, as_json: bool) -> None:
+    number = source.force.number
+    if as_json:
+        print_json({"version": number, "file": str(target), "node": node, "live": node})
+    else:
+        out().print(f"no difference: version {number} is in force, and {target} has its text", markup=False)
+
+
+def _show_change(config: Config, catalogue: CatalogueReader, before: Source, after: Source) -> None:
     """A new shadow begins with a copy of the live disk, so that is what both kinds are measured on."""
-    for finding in lint(after.rules, now=now):
+    now = SystemClock().now()
+    surveys = calmly(lambda: [catalogue.survey(Scope(source.rules, now)) for source in (before, after)])
+    for finding in [*lint(after.rules, now=now), *weigh(after.rules, holdings(surveys[1]), disk=config.disk)]:
         warn(str(finding))
     _print_difference(difference(before.rules, after.rules), list(_unified(before, after)))
-    surveys = [catalogue.survey(Scope(source.rules, now)) for source in (before, after)]
     made = table(["what happens to what is on disk"], ["before", "bytes", "after", "bytes"])
     pairs = [effects(source.rules, survey) for source, survey in zip((before, after), surveys, strict=True)]
     lines = []
@@ -303,7 +339,7 @@ def _tell(applied: Applied, target: Path, as_json: bool) -> None:
         out().print(f"{where}; the node has not taken it up yet: see its log", markup=False)
 
 
-# ------------------------------------------------------------ history, compare
+# ------------------------------------------------------------ history
 
 
 @commands.command()
@@ -340,50 +376,4 @@ def _version_line(version: Version, purged: tuple[int, int]) -> list[str]:
     return [*text, count_text(purged[0]), bytes_text(purged[1])]
 
 
-@commands.command()
-def compare(
-    days: Annotated[int, typer.Option(min=1, help="Say so when the shadow is younger than this.")] = 7,
-    config: ConfigFile = None,
-    as_json: AsJson = False,
-) -> None:
-    """The shadow rules beside the live ones since the shadow began: disk, misses, purges and regrets."""
-    now = SystemClock().now()
-    with open_reader(data_directory(configuration(config))) as catalogue:
-        record = catalogue.shadow()
-    if record is None:
-        raise ConfigError("there is no shadow", hint="set [purge] shadow to a rule file; the node begins one")
-    if as_json:
-        print_json(_compared(record))
-        return
-    if now - record.since < days * DAY:
-        warn(f"the shadow began {moment(record.since)}: less than {count_text(days, 'day')} are compared")
-    _show_comparison(record)
-
-
-def _compared(record: ShadowRecord) -> dict[str, Any]:
-    document = asdict(record)
-    for kind in ("live", "shadow"):
-        document[kind] = list(document[kind].values())
-    return document
-
-
-def _show_comparison(record: ShadowRecord) -> None:
-    screen = console()
-    made = table([f"since {moment(record.since)}"], ["live", "shadow"])
-    live, shadow = record.live.values(), record.shadow.values()
-    lines = [
-        ["objects on disk", count_text(record.live_objects), count_text(record.shadow_objects)],
-        ["bytes on disk", bytes_text(record.live_bytes), bytes_text(record.shadow_bytes)],
-        ["reads that missed", *(_missed(misses, record) for misses in (record.live_misses, record.shadow_misses))],
-        ["purged", *(count_text(sum(one.objects for one in kind)) for kind in (live, shadow))],
-        ["purged bytes", *(bytes_text(sum(one.bytes for one in kind)) for kind in (live, shadow))],
-        ["regrets", *(count_text(sum(one.regrets for one in kind)) for kind in (live, shadow))],
-    ]
-    screen.print(filled(made, lines))
-    screen.print(f"{count_text(record.reads, 'read')} were compared")
-    screen.print(removed_table(live, "Live rules:"))
-    screen.print(removed_table(shadow, "Shadow rules:"))
-
-
-def _missed(misses: int, record: ShadowRecord) -> str:
-    return f"{count_text(misses)} ({share_text(misses, record.reads)})"
+commands.command()(compare)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -14,6 +16,10 @@ from tierproxy.cli.outcome import warn
 from tierproxy.config.environment import CONFIG_FILE
 from tierproxy.config.load import examine
 from tierproxy.config.sections import Config
+from tierproxy.offload import ThreadPool
+
+T = TypeVar("T")
+NICE = 15  #: of 19: a look at every row takes what the node leaves
 
 ConfigFile = Annotated[
     Path | None,
@@ -44,3 +50,16 @@ def print_json(value: Any) -> None:
 def data_directory(config: Config) -> Path:
     """Where the node of ``config`` keeps everything."""
     return Path(config.node.data_dir).expanduser()
+
+
+def calmly(look: Callable[[], T]) -> T:
+    """``look`` at low priority: it may take seconds of a processor that the node beside it needs."""
+
+    async def looked() -> T:
+        thread = ThreadPool("plans", 1, nice=NICE)
+        try:
+            return await thread.run(look)
+        finally:
+            await thread.close()
+
+    return asyncio.run(looked())

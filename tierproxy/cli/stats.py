@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
@@ -12,7 +13,8 @@ from rich.table import Table
 from tierproxy.catalogue import CatalogueReader, open_reader
 from tierproxy.cli.inforce import Source, Waters, in_force
 from tierproxy.cli.inforce import waters as measured
-from tierproxy.cli.settings import AsJson, ConfigFile, configuration, data_directory, print_json
+from tierproxy.cli.outcome import out
+from tierproxy.cli.settings import AsJson, ConfigFile, calmly, configuration, data_directory, print_json
 from tierproxy.cli.tables import console, filled, table
 from tierproxy.cli.words import bar, bytes_text, count_text, share_text
 from tierproxy.clock import SystemClock
@@ -43,11 +45,11 @@ def stats(
             raise NoSuchBucket(f"there is no bucket {bucket!r}")
         if by is Breakdown.RULE:
             rules = in_force(found, catalogue)
-            survey = catalogue.survey(Scope(rules.rules, now, bucket))
+            survey = calmly(lambda: catalogue.survey(Scope(rules.rules, now, bucket)))
             held = Held(rules, survey, {one.by: one for one in catalogue.records(int(now // DAY) - days)}, days)
             show_rules(held, as_json)
             return
-        counted = catalogue.stats(by, bucket=bucket, now=now)
+        counted = calmly(lambda: catalogue.stats(by, bucket=bucket, now=now))
         overview = Overview.of(found, catalogue, now)
     if as_json:
         print_json(_document(counted, overview, bucket))
@@ -72,20 +74,50 @@ class Hits:
 
 
 @dataclass(frozen=True, slots=True)
+class PeoplesHits:
+    """Reads by people in a time, and those whose first bytes came from memory or disk."""
+
+    reads: int
+    hits: int
+
+    @property
+    def ratio(self) -> float | None:
+        """0 to 1; None without reads."""
+        return self.hits / self.reads if self.reads else None
+
+
+@dataclass(frozen=True, slots=True)
 class Overview:
     """Of the whole node, whatever the table is confined to."""
 
     disk: Waters
+    people: dict[str, PeoplesHits]
     hits: dict[str, Hits]
 
     @staticmethod
     def of(config: Config, catalogue: CatalogueReader, now: float) -> Overview:
-        hits = {label: _hits(catalogue.rollups(span, now - back, now + span)) for label, span, back in SPANS}
-        return Overview(measured(config, in_force(config, catalogue).rules, catalogue), hits)
+        grown = {label: catalogue.rollups(span, now - back, now + span) for label, span, back in SPANS}
+        people = {label: _peoples_hits(rollups) for label, rollups in grown.items()}
+        hits = {label: _hits(rollups) for label, rollups in grown.items()}
+        return Overview(measured(config, in_force(config, catalogue).rules, catalogue), people, hits)
 
     def as_dict(self) -> dict[str, Any]:
+        people = {label: asdict(one) | {"ratio": one.ratio} for label, one in self.people.items()}
         hits = {label: asdict(one) | {"ratio": one.ratio} for label, one in self.hits.items()}
-        return {"disk": self.disk.as_dict(), "hits": hits}
+        budgets = {
+            bucket: {"used": self.disk.claimed(bucket), "max_bytes": most} for bucket, most in self.disk.budgets.items()
+        }
+        return {"disk": self.disk.as_dict(), "bucket_budgets": budgets, "people": people, "hits": hits}
+
+
+def _peoples_hits(rollups: Sequence[Rollup]) -> PeoplesHits:
+    """By the formulas of ``tierproxy.store.counters``. A scan may be recognised in the minute after its first reads, so
+    a short time may have more corrections than reads."""
+    grown: Counter[str] = Counter()
+    for rollup in rollups:
+        grown.update(rollup.counters)
+    hits = max(0, grown["reads.person.hits"] - grown["reads.corrected.hits"])
+    return PeoplesHits(hits + max(0, grown["reads.person.misses"] - grown["reads.corrected.misses"]), hits)
 
 
 def _hits(rollups: Sequence[Rollup]) -> Hits:
@@ -117,7 +149,7 @@ def _print(counted: StatsTable, overview: Overview, limit: int) -> None:
     if counted.by is Breakdown.AGE:
         screen.print(_question(total))
     for line in _sentences(total, overview) if counted.by is not Breakdown.DAY else _hit_lines(overview):
-        screen.print(line, markup=False)
+        out().print(line, markup=False)
 
 
 def _by_reads(by: Breakdown, rows: Sequence[StatsRow], total: StatsRow) -> Table:
@@ -165,16 +197,24 @@ def _sentences(total: StatsRow, overview: Overview) -> Iterator[str]:
     used, most = disk["used"], disk["max_bytes"]
     waters = f"pressure from {bytes_text(disk['high'])} down to {bytes_text(disk['low'])}"
     yield f"budget    {share_text(used, most)} of {bytes_text(most)} used; {waters}"
+    for bucket, part in overview.disk.budgets.items():
+        taken = share_text(overview.disk.claimed(bucket), part)
+        yield f"          bucket {bucket}: {taken} of {bytes_text(part)} used"
     yield f"reads     {count_text(total.reads)} by people, {count_text(total.machine_reads)} by machines"
     yield from _hit_lines(overview)
 
 
 def _hit_lines(overview: Overview) -> Iterator[str]:
-    parts = (
-        f"last {label} {share_text(one.hits, one.gets)} of {count_text(one.gets)}"
-        for label, one in overview.hits.items()
+    """People's first: what machines get says nothing of how mail is served."""
+    people = {label: (one.hits, one.reads) for label, one in overview.people.items()}
+    yield f"hits      people: {_of_times(people)} reads"
+    yield f"          all:    {_of_times({label: (one.hits, one.gets) for label, one in overview.hits.items()})} gets"
+
+
+def _of_times(shares: dict[str, tuple[int, int]]) -> str:
+    return ", ".join(
+        f"{label} {share_text(hits, all_)} of {count_text(all_)}" for label, (hits, all_) in shares.items()
     )
-    yield "hits      " + ", ".join(parts) + " gets"
 
 
 # ------------------------------------------------------------ rules
@@ -258,7 +298,12 @@ def removed_table(records: Iterable[RuleRecord], title: str) -> Table:
     return filled(made, [_record_line(record) for record in records])
 
 
+def reason_text(by: str) -> str:
+    """A rule by its name; what is no rule in brackets."""
+    return by.removeprefix(RULE) if by.startswith(RULE) else f"({by})"
+
+
 def _record_line(record: RuleRecord) -> list[str]:
     share = f"{count_text(record.regrets)} {share_text(record.regrets, record.objects)}"
-    by = record.by.removeprefix(RULE) if record.by.startswith(RULE) else f"({record.by})"
-    return [by, count_text(record.objects), bytes_text(record.bytes), share, *map(count_text, record.soon)]
+    sums = [count_text(record.objects), bytes_text(record.bytes), share]
+    return [reason_text(record.by), *sums, *map(count_text, record.soon)]

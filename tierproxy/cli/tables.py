@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+TIMES = frozenset({"asked", "written", "live since"})  #: columns of moments, which are not broken
 MOST = 100  #: columns: a wider terminal makes lines longer, not tables clearer
 
 
@@ -16,7 +17,7 @@ def table(texts: Sequence[str], figures: Sequence[str], *, title: str = "") -> T
     """Columns of text, then columns of figures (to the right, never broken)."""
     made = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False, collapse_padding=True)
     for name in texts:
-        made.add_column(name, overflow="fold")
+        made.add_column(name, overflow="fold", no_wrap=name in TIMES)
     for name in figures:
         made.add_column(name, justify="right", no_wrap=True)
     return made

@@ -172,8 +172,8 @@ class Warming:
         if self._passes >= PASSES:
             self.report.refused = True
             self._stop(
-                f"the proxy kept no copy of {PASSES} objects in a row: the disk has no room for "
-                "them, or they are larger than [fill] max_object"
+                f"the proxy kept no copy of {PASSES} objects in a row: the disk, or the bucket's budget, has no room "
+                "for them, or they are larger than [fill] max_object"
             )
 
     def _failed(self, error: AltUnavailable) -> None:

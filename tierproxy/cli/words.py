@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 
+LAST = 253_370_764_800.0  #: 9999-01-01
+
 
 def bytes_text(size: float) -> str:
     """``15.2 KB``; decimal units, three significant digits."""
@@ -41,8 +43,8 @@ def bar(part: float, whole: float, width: int = 20) -> str:
 
 
 def moment(at: float) -> str:
-    """``2026-11-21 21:30`` (UTC); infinity is ``for ever``."""
-    if math.isinf(at):
+    """``2026-11-21 21:30`` (UTC); infinity is ``for ever``, and so is what has no date any more."""
+    if at >= LAST:
         return "for ever"
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M")
 

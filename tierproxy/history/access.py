@@ -51,7 +51,7 @@ _QUOTED = r'"((?:[^"\\]|\\.)*)"'
 _COMBINED = re.compile(
     rf"(\S+) \S+ (.*?) ?\[([^\]]{{20,30}})\] {_QUOTED} (\d{{3}}) (\d+|-)(?: {_QUOTED} {_QUOTED}(.*))?$"
 )
-_ESCAPED = re.compile(rb"\\x([0-9A-Fa-f]{2})")
+_ESCAPED = re.compile(rb"\\(?:x([0-9A-Fa-f]{2})|([\"\\]))")
 _WORDS = re.compile(r"[^\s\"=]+")
 _S3_FIELD = re.compile(r'\[([^\]]*)\]|"([^"]*)"|(\S+)')
 _CACHE = {
@@ -138,10 +138,10 @@ def _request(text: str) -> tuple[str, str, str]:
 
 
 def _unescaped(text: str) -> str:
-    r"""nginx writes bytes it does not trust as ``\xHH``."""
+    r"""nginx writes bytes it does not trust as ``\xHH``, Apache also ``\"`` and ``\\``."""
     if "\\" not in text:
         return text
-    raw = _ESCAPED.sub(lambda match: bytes([int(match[1], 16)]), text.encode(errors="replace"))
+    raw = _ESCAPED.sub(lambda match: match[2] or bytes([int(match[1], 16)]), text.encode(errors="replace"))
     return raw.decode(errors="replace")
 
 

@@ -30,6 +30,7 @@ RECENT = 100_000
 REPORT = 2**20
 """Bytes between two reports of progress."""
 GZIP = b"\x1f\x8b"
+BOM = "\ufeff"
 
 KINDS = {("GET", 200): EventKind.READ, ("GET", 206): EventKind.READ, ("PUT", 200): EventKind.WRITE}
 KINDS |= {("DELETE", 204): EventKind.DELETE}
@@ -170,8 +171,11 @@ class Importer:
         if kind is None or name is None:
             self.report.skipped[_what(access, kind)] += 1
             return
-        owner, folder = self._naming(name)
         read = kind is EventKind.READ
+        if read and not access.sent and (access.size or access.status == 206):
+            self.report.skipped["GET that delivered nothing"] += 1
+            return
+        owner, folder = self._naming(name)
         reason = self._reason(access.agent, name.key) if read else ""
         first = not read or self._first(access, name)
         self._out.add_row((
@@ -244,6 +248,7 @@ class _Lines:
                         line = stream.readline(LONGEST)
                     continue
                 text = line.rstrip(b"\r\n").decode(errors="replace")
+                text = text.removeprefix(BOM) if self._number == 1 else text
                 if text:
                     yield text
                 else:

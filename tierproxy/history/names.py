@@ -50,6 +50,12 @@ def check_of(path: Path) -> str | None:
     return match[4] if match else None
 
 
+def started_of(path: Path) -> int | None:
+    """When the journal was begun that the node's segment at ``path`` was made of; None: it is no such segment."""
+    match = SEGMENT.fullmatch(path.name)
+    return None if match is None or match[3] else int(match[1])
+
+
 def segments(directory: Path) -> list[SegmentFile]:
     """The segments in ``directory``, oldest first; files of other names are not ours."""
     found = []

@@ -20,7 +20,7 @@ import xxhash
 from tierproxy.errors import TierproxyError
 from tierproxy.history import schema
 from tierproxy.history.journal import Torn, read
-from tierproxy.history.names import check_of, journals, segments
+from tierproxy.history.names import check_of, journal_name, journals, segments, started_of
 from tierproxy.history.rows import MICROSECONDS
 from tierproxy.history.segments import UNFIT
 from tierproxy.logs import event
@@ -155,11 +155,13 @@ def open_history(*places: Path) -> History:
     history = History([], [])
     pieces: list[Piece] = []
     for place in places:
-        for path in _files(place):
+        waiting = _files(place)
+        while waiting:
+            path = waiting.pop(0)
             try:
                 pieces += _journal(path, history) if path.suffix == ".journal" else [_segment(path)]
-            except FileNotFoundError:
-                continue  # it became a segment, or retention was here
+            except FileNotFoundError:  # it became a segment, or retention was here
+                waiting += _successor(path)
             except Unfit as error:
                 history._skip(path, str(error))
             except BROKEN as error:
@@ -181,8 +183,16 @@ def _files(place: Path) -> list[Path]:
     directory = place / "history" if (place / "history").is_dir() else place
     waiting = journals(directory)  # before the segments: one that becomes a segment now is in one list or in both
     whole = sorted(directory.glob("*.parquet"))
-    settled = {segment.started for segment in segments(directory) if not segment.source}
+    settled = {started_of(path) for path in whole}  # of this very list: a later one may have what it has not
     return whole + [path for started, path in waiting if started not in settled]
+
+
+def _successor(gone: Path) -> list[Path]:
+    """The segment that a journal has become since it was listed."""
+    if gone.suffix != ".journal":
+        return []
+    own = (one for one in segments(gone.parent) if not one.source)
+    return [one.path for one in own if journal_name(one.started) == gone.name]
 
 
 def _segment(path: Path) -> Piece:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,6 +14,8 @@ from tierproxy.history.rows import GIVEN, MICROSECONDS
 from tierproxy.traffic import EventKind
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+SECONDS = re.compile(r"[0-9]{9,10}(\.[0-9]*)?")
+"""Since the epoch, from 1973 on; shorter ones are dates without dashes."""
 NUMBERS = frozenset({"size", "sent"})
 KINDS = frozenset(EventKind)
 Row = list[Any]
@@ -41,7 +44,10 @@ def csv_rows(lines: Iterable[str]) -> Iterator[Row | BadLine]:
     """The same of CSV whose first line names the columns, in any order. Raises BadLine for a first line that does
     not."""
     reader = csv.reader(lines, strict=True)
-    names = next(reader, [])
+    try:
+        names = next(reader, [])
+    except csv.Error as error:
+        raise BadLine(f"the first line is no CSV: {error}") from error
     if not {"at", "kind", "bucket", "key"} <= {*names}:
         raise BadLine("the first line must name the columns, at least at, kind, bucket and key")
     while True:
@@ -103,6 +109,8 @@ def _at(value: Any) -> int:
     """ISO 8601 with an offset, or seconds since the epoch."""
     try:
         if isinstance(value, str):
+            if SECONDS.fullmatch(value):  # CSV has no numbers
+                return _at(float(value))
             found = datetime.fromisoformat(value)
             if found.tzinfo is None:
                 raise BadLine(f"at says no offset from UTC: {value[:40]}")

@@ -57,7 +57,7 @@ class Naming:
         return int.from_bytes(hashlib.sha256(self._text.encode()).digest()[:8]) >> 1 or 1
 
     def folder_class(self, folder: str) -> str:
-        """The class of a folder by the name it has on disk (modified UTF-7); "" for no name."""
+        """The class of a folder by the name it has on disk (modified UTF-7) or to people; "" for no name."""
         if not folder:
             return ""
         if _GUID.fullmatch(folder):

@@ -14,7 +14,8 @@ class Counting(Protocol):
     """Read counts, day bins, rollups and regrets."""
 
     async def count(self, counts: Counts) -> None:
-        """Book one flush, all or nothing: totals and day bins of each object, corrections, regrets per rule and day,
+        """Book counts, all or nothing: a flush, or a piece of one that has all that is of its objects (a few hundred: a
+        thousand keep the writer for 0.1 s). Totals and day bins of each object, corrections, regrets per rule and day,
         the counters of the minute and the hour; when there is a shadow, what it would have missed. Names without a row
         are ignored (their increments and regrets are not). ``last_read_at`` never goes back but by a correction.
         Owner and folder of a count are kept where the row has none, as named by a request.
@@ -59,8 +60,9 @@ class Counting(Protocol):
         """No shadow; its rows go."""
         ...
 
-    async def shadow(self) -> ShadowRecord | None:
-        """The shadow beside the live rules since it began; None: there is no shadow."""
+    async def shadow(self, since_day: int = 0) -> ShadowRecord | None:
+        """The shadow beside the live rules since it began, or what was counted from UTC day ``since_day`` on (what is
+        on disk is always as now); None: there is no shadow, or it is still being copied."""
         ...
 
     async def shadow_drop(self, drops: Sequence[Drop], *, at: float) -> list[bool]:

@@ -74,7 +74,7 @@ def fate(standing: Standing, rules: RuleSet, now: float) -> Fate:
     action = _action(standing, rules, now)
     if _pinned(standing, now) or (action is not None and action.kind is ActionKind.PIN):
         return Fate.PINNED
-    if entry.stored_at is not None and now - entry.stored_at < rules.budget.min_on_disk:
+    if entry.stored_at is not None and abs(now - entry.stored_at) < rules.budget.min_on_disk:
         return Fate.YOUNG
     if action is None:
         return Fate.UNDECIDED
@@ -122,10 +122,19 @@ def _moments(standing: Standing, rules: RuleSet, at: float) -> Iterator[float]:
     if standing.pinned_until is not None:
         yield standing.pinned_until
     if standing.entry.stored_at is not None:
+        yield _young_again(standing.entry.stored_at, rules.budget.min_on_disk)
         yield _grown(standing.entry.stored_at, rules.budget.min_on_disk)
     changed = next_change(rules, facts_of(standing), at)
     if changed is not None:
         yield changed
+
+
+def _young_again(stored_at: float, least: float) -> float:
+    """Stored while the clock ran far ahead, and put back since: the first moment less than ``least`` before that."""
+    moment = stored_at - least
+    while stored_at - moment >= least:
+        moment = math.nextafter(moment, math.inf)
+    return moment
 
 
 def _grown(stored_at: float, least: float) -> float:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -23,6 +25,7 @@ from tierproxy.rules.model import NO_RULES, BucketBudget, RuleSet
 ALARM = "rules not usable"
 LIVE, SHADOW = "live", "shadow"
 AUTHOR = "file"  #: of versions that were found in the file and nobody announced
+LARGEST = 4 * 2**20  #: bytes of a rule file; every version is kept in the catalogue
 VERSIONS = 100  #: how far to look back for one that can still be read
 
 log = logging.getLogger(__name__)
@@ -50,11 +53,17 @@ class RuleFile:
         self.path = path
         self._threads = threads
         self._seen: Stamp | str | None = "never"
+        self._before: Stamp | None = None  # at the last look
+        self.settled = True  #: what ``changed`` found was there at the look before, or is the first that was looked at
 
     async def changed(self) -> str | None:
-        """The text, if the file is not as it was when it was last looked at; None: it is. Raises ConfigError when it
+        """The text, if the file is not as it was when it was last taken; None: it is. Raises ConfigError when it
         cannot be read or is not there (each time it becomes so, not at every look)."""
         return await self._threads.run(self._look)
+
+    def take(self) -> None:
+        """What ``changed`` found is known from now on."""
+        self._seen = self._before
 
     def forget(self) -> None:
         """Look again, changed or not."""
@@ -67,14 +76,26 @@ class RuleFile:
             stamp = Stamp(found.st_mtime_ns, found.st_size, found.st_ino)
             if stamp == self._seen:
                 return None
-            text = path.read_text("utf-8")
+            text = _read(path, found)
         except (OSError, UnicodeDecodeError) as error:
             if self._seen is None:
                 return None
             self._seen = None
-            raise ConfigError(f"{self.path}: {error}", hint="put the file back, or set [purge] to another") from error
-        self._seen = stamp
+            raise ConfigError(
+                f"{self.path}: {error}", hint="put the file back (`tierproxy rules restore`), or set [purge] to another"
+            ) from error
+        self.settled = self._seen == "never" or stamp == self._before
+        self._before = stamp
         return text
+
+
+def _read(path: Path, found: os.stat_result) -> str:
+    """With or without the mark some editors put before UTF-8. Raises OSError."""
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError("this is no file")  # to open a pipe would wait for whoever writes to it
+    if found.st_size > LARGEST:
+        raise OSError(f"the file has {found.st_size} bytes; a rule file has at most {LARGEST}")
+    return path.read_text("utf-8-sig")
 
 
 class LiveRules:
@@ -99,6 +120,7 @@ class LiveRules:
         self._files: dict[str, RuleFile] = {}
         self._look = asyncio.Lock()
         self._awake = asyncio.Event()
+        self._patient = False
         self.in_force = RulesInForce()
         self.shadow: RulesInForce | None = None
         self.on_change: list[Callable[[RulesInForce], None]] = []
@@ -118,13 +140,16 @@ class LiveRules:
         """The last rules that were in force, then what the files say. Raises DiskError."""
         if self._settings.rules:
             self._swap(self._last_good(LIVE) or RulesInForce())
-        self.shadow = self._last_good(SHADOW) if await self._catalogue.shadow() is not None else None
+        if await self._catalogue.shadow() is None:
+            await self._catalogue.end_shadow()  # one whose begin or end was cut off is still in the way
+        else:
+            self.shadow = self._last_good(SHADOW)
         await self.look()
 
     async def run(self) -> None:
         """Look at the files every ``[purge] watch``, and when ``reload`` says so, until cancelled. Raises DiskError."""
         while True:
-            await self.look()
+            await self.look(patient=True)
             sleep = asyncio.ensure_future(self._clock.sleep(self._settings.watch))
             wake = asyncio.ensure_future(self._awake.wait())
             try:
@@ -148,9 +173,12 @@ class LiveRules:
             file.forget()
         self._awake.set()
 
-    async def look(self) -> None:
-        """At both files now. Raises DiskError."""
+    async def look(self, *, patient: bool = False) -> None:
+        """At both files now. ``patient``: one that has changed, and that nobody announced (``rules apply`` does), must
+        be the same at two looks: an editor may be in the middle of it, and half a file can be good. Raises
+        DiskError."""
         async with self._look:
+            self._patient = patient
             await self._look_at_live()
             await self._look_at_shadow()
 
@@ -216,14 +244,15 @@ class LiveRules:
         """The rules of a file that has changed; None: it has not, or cannot be used (and an alarm says why)."""
         try:
             text = await file.changed()
-            if text is None:
+            if text is None or (self._patient and not file.settled and not self._announced(kind, text)):
                 return None
-            rules = self._accepted(text, file.path)
+            file.take()
+            rules = await self._accepted(text, file.path)
         except ConfigError as error:
             if gone_is_fine and isinstance(error.__cause__, FileNotFoundError):
                 self._alarms.clear(ALARM, file.path)
                 raise error.__cause__ from None
-            self._alarms.set(ALARM, file.path, error=str(error), hint=error.hint)
+            self._complain(file.path, error)
             return None
         try:
             number = await self._version(kind, text)
@@ -233,12 +262,24 @@ class LiveRules:
         self._alarms.clear(ALARM, file.path)
         return RulesInForce(number, rules)
 
-    def _accepted(self, text: str, file: str) -> RuleSet:
-        """Raises ConfigError when the file may not be put in force; what is only doubtful is logged."""
-        rules, doubts = accept(text, now=self._clock.now(), file=file, keep_days=self._keep_days, disk=self._disk)
+    def _complain(self, file: str, error: ConfigError) -> None:
+        """An alarm that is raised already logs nothing; whoever corrects the file looks there for what is left."""
+        if (ALARM, file) in self._alarms.active():
+            event(log, logging.WARNING, "rules still not usable", file=file, error=error, hint=error.hint)
+        self._alarms.set(ALARM, file, error=str(error), hint=error.hint)
+
+    async def _accepted(self, text: str, file: str) -> RuleSet:
+        """Raises ConfigError when the file may not be put in force; what is only doubtful is logged. A thousand rules
+        are compared with each other for seconds: in a thread."""
+        told = partial(accept, now=self._clock.now(), file=file, keep_days=self._keep_days, disk=self._disk)
+        rules, doubts = await self._threads.run(told, text)
         for doubt in doubts:
             event(log, logging.WARNING, "rules doubtful", file=file, line=doubt.line, about=str(doubt))
         return rules
+
+    def _announced(self, kind: str, text: str) -> bool:
+        newest = next(iter(self._catalogue.versions(kind, 1)), None)
+        return newest is not None and newest.text == text
 
     async def _version(self, kind: str, text: str) -> int:
         """The number of ``text``: that of the newest version if it has this text, else a new one's."""

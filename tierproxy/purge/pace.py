@@ -23,15 +23,19 @@ class Pace:
         rate = settings.max_objects_per_second
         return min(most, rate) if rate else most
 
-    async def wait(self, settings: PurgeSection, purged: Purged, interrupted: Callable[[], bool]) -> None:
-        """After a page that removed ``purged``. ``interrupted`` is asked every ``SLICE``."""
-        until = self._since + max(
+    async def wait(self, settings: Callable[[], PurgeSection], purged: Purged, interrupted: Callable[[], bool]) -> None:
+        """After a page that removed ``purged``. ``settings`` and ``interrupted`` are asked every ``SLICE``: a limit
+        that was much too low must not hold a run up for years."""
+        while (left := self._left(settings(), purged)) > 0 and not interrupted():
+            await self._clock.sleep(min(left, SLICE))
+        self._since = self._clock.monotonic()
+
+    def _left(self, settings: PurgeSection, purged: Purged) -> float:
+        least = max(
             _seconds(purged.objects, settings.max_objects_per_second),
             _seconds(purged.bytes, settings.max_bytes_per_second),
         )
-        while (left := until - self._clock.monotonic()) > 0 and not interrupted():
-            await self._clock.sleep(min(left, SLICE))
-        self._since = self._clock.monotonic()
+        return self._since + least - self._clock.monotonic()
 
 
 def _seconds(amount: int, rate: int) -> float:

@@ -8,11 +8,11 @@ from typing import Protocol
 
 from tierproxy.config.sections import DiskSection
 from tierproxy.model import FreeSpace
-from tierproxy.purges import OPERATOR, PRESSURE, Candidate, Drop, by_rule
+from tierproxy.purges import OPERATOR, PRESSURE, Candidate, Drop, Scope, Survey, by_rule
 from tierproxy.rules.model import Action, ActionKind, Budget, Order, Rule, RuleSet
 
 SLACK = 0.01  #: share of max_bytes freed beyond min_free, so that not every write at the edge starts a run
-EVERYTHING = "(everything)"  #: name of the rule that stands for an operator's word
+EVERYTHING = " everything"  #: name of the rule that stands for an operator's word: no rule of a file begins so
 
 
 class Pressure(Protocol):
@@ -143,6 +143,29 @@ def _ruled(rule: Rule, candidate: Candidate) -> Choice:
     if rule.name == EVERYTHING:
         return Choice(_drop(candidate, OPERATOR), "an operator asked for it")
     return Choice(_drop(candidate, by_rule(rule.name)), f"rule {rule.name!r} purges it")
+
+
+def purging(scope: Scope) -> list[int]:
+    """The rules of ``scope`` that purge."""
+    return [
+        index
+        for index, rule in enumerate(scope.rules.rules)
+        if rule.then is not None and rule.then.kind is ActionKind.PURGE and scope.rule in {None, index}
+    ]
+
+
+def doubtful(scope: Scope, survey: Survey, recent_bytes: int) -> str:
+    """Why a run over ``scope`` should ask first; "": it need not. ``recent_bytes``: everything on disk, of all buckets
+    and rules, that people read within the safety's days."""
+    safety = scope.rules.safety
+    going = sum(survey.of(index).recent_bytes for index in purging(scope))
+    if going <= safety.max_share * recent_bytes:
+        return ""
+    share = going / recent_bytes if recent_bytes else 1.0
+    return (
+        f"would remove {share:.0%} of the bytes read within {safety.recent_days} days"
+        f" ({going} of {recent_bytes}); {safety.max_share:.0%} are allowed without asking"
+    )
 
 
 def everything(rules: RuleSet) -> RuleSet:

@@ -12,7 +12,7 @@ from tierproxy.errors import TierproxyError
 from tierproxy.logs import event
 from tierproxy.ports import Alarms, Catalogue, Clock, Purgeable
 from tierproxy.purge.plan import Need, Pressure, need
-from tierproxy.purge.relief import PAGE, Relief
+from tierproxy.purge.relief import PAGE, Passed, Relief
 from tierproxy.purges import RulesInForce, RunKind, RunState
 
 BATCH = 500  #: entries per transaction: a run must not hold up the catalogue's other changes
@@ -70,10 +70,12 @@ class PressurePurge:
         self._period = period
         self._batch = batch
         self._page = page
+        self._passed = Passed()
         self._awake = asyncio.Event()
         self._turn = asyncio.Lock()
         self._stopping = False
         self._stalled: set[str] = set()  # "" for the disk, else a bucket
+        self._told: set[str] = set()  # of these an alarm was raised
         self._wanted: dict[str, int] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self.counters = PurgeCounters()
@@ -119,6 +121,7 @@ class PressurePurge:
         """
         left = None
         async with self._turn:
+            self._forget_places()
             for place in ("", *self._pressure.budgets):
                 more = wanted if place in {"", bucket} else 0
                 if place in self._stalled and not more:
@@ -137,7 +140,7 @@ class PressurePurge:
     async def _purge(self, required: Need) -> Need | None:
         relief = Relief(
             self._catalogue, self._store, self._clock, self._rules(), required, turns=self._turns, batch=self._batch,
-            page=self._page, stopping=lambda: self._stopping,
+            page=self._page, stopping=lambda: self._stopping, passed=self._passed,
         )  # fmt: skip
         try:
             rest = await relief.carry_out()
@@ -153,9 +156,18 @@ class PressurePurge:
 
     # ------------------------------------------------------------ what is told
 
+    def _forget_places(self) -> None:
+        """The rules took a bucket's budget away: nothing is short there any more."""
+        for place in self._told - {"", *self._pressure.budgets}:
+            self._settled(place)
+            self._alarms.clear(KEPT_ALARM, _subject(place))
+            self._told.discard(place)
+            self._wanted.pop(place, None)
+
     def _tell_of_kept(self, relief: Relief) -> None:
         subject = _subject(relief.required.bucket)
         if relief.kept:
+            self._told.add(relief.required.bucket)
             self._alarms.set(KEPT_ALARM, subject, rules=", ".join(sorted(relief.kept)), reason=relief.required.reason)
         elif relief.bytes:
             self._alarms.clear(KEPT_ALARM, subject)
@@ -166,6 +178,7 @@ class PressurePurge:
         self._stalled.add(rest.bucket)
         self.counters.short += 1
         if exhausted:
+            self._told.add(rest.bucket)
             self._alarms.set(ALARM, _subject(rest.bucket), reason=rest.reason, bytes=rest.bytes, files=rest.files)
 
     def _settled(self, place: str) -> None:
@@ -183,6 +196,9 @@ class PressurePurge:
             except TierproxyError as error:  # the disk or the catalogue fails: reads go on, the next look tries again
                 self._stalled.add("")
                 event(log, logging.WARNING, "pressure purge failed", error=error)
+            except Exception as error:  # noqa: BLE001 -- a defect; but a disk nobody empties would refuse all mail
+                self._stalled.add("")
+                event(log, logging.CRITICAL, "pressure purge broke", error=error)
 
     async def _tick(self) -> None:
         while True:

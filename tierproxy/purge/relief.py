@@ -7,7 +7,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from tierproxy.errors import TierproxyError
 from tierproxy.logs import event
@@ -19,9 +19,31 @@ from tierproxy.purges import Booking, Candidate, Place, PurgeRun, RulesInForce, 
 from tierproxy.rules.model import ActionKind, Kept, Order, RuleSet
 
 PAGE = 2000  #: candidates looked up at once: finding them costs more than what is kept of them
+SORTED_PAGE = 20_000  #: of the orders that sort: each page looks at every row (1 s in a million), however short it is
+BLOCK = 4096  #: bytes of disk that a blob has at least
+SORTING = frozenset({Order.LFU, Order.GDSF, Order.SCORE})
+PASSED = 60.0
+"""Seconds in which runs begin with what no rule decides, once all that rules purge has gone."""
 ROUNDS = 2  #: SIEVE's hand comes by every blob at most so often in one run: visited ones lose their visits in the first
+BEHIND_RULES = Place(-0.5, ObjectName("", ""))
+"""A walk that begins here leaves out what rules purge, whose rank is -1."""
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Passed:
+    """What one run tells the next: by this version of the rules nothing was left in ``bucket`` that they purge."""
+
+    seen: dict[tuple[int, str], float] = field(default_factory=dict)
+
+    def note(self, rules: RulesInForce, bucket: str, now: float) -> None:
+        """``now``: monotonic seconds."""
+        self.seen = {place: at for place, at in self.seen.items() if now - at < PASSED} | {(rules.number, bucket): now}
+
+    def lately(self, rules: RulesInForce, bucket: str, now: float) -> bool:
+        at = self.seen.get((rules.number, bucket))
+        return at is not None and now - at < PASSED
 
 
 class Relief:
@@ -33,7 +55,7 @@ class Relief:
 
     def __init__(
         self, catalogue: Catalogue, store: Purgeable, clock: Clock, rules: RulesInForce, required: Need, *,
-        turns: asyncio.Lock, batch: int, page: int, stopping: Callable[[], bool],
+        turns: asyncio.Lock, batch: int, page: int, stopping: Callable[[], bool], passed: Passed,
     ) -> None:  # fmt: skip
         self._catalogue = catalogue
         self._store = store
@@ -43,6 +65,7 @@ class Relief:
         self._batch = batch
         self._page = page
         self._stopping = stopping
+        self._passed = passed
         self._record: PurgeRun | None = None
         self._rest: Need | None = required
         self.required = required
@@ -56,18 +79,16 @@ class Relief:
         order, kept = self._rules.rules.pressure.order, self._rules.rules.pressure.kept
         state, note = RunState.DONE, ""
         try:
-            if order is Order.SIEVE:
-                await self._decided()
-                await self._sieve()
-            elif order is Order.S3_FIFO:
-                await self._decided()
-                await self._s3_fifo()
-            else:
-                await self._simple(order)
+            await self._left_by_rules(order)
             if kept is Kept.LAST and keeps(self._rules.rules):
-                await self._simple(Order.LRU if order in orders.STATEFUL else order, kept=True)
+                await self._simple(Order.LRU if order in orders.STATEFUL else order, None, kept=True)
+            if self._rest is not None and self._stopping():
+                state, note = RunState.CANCELLED, "the node stopped before its end"
         except TierproxyError as error:
             state, note = RunState.FAILED, str(error)
+            raise
+        except asyncio.CancelledError:
+            state, note = RunState.CANCELLED, "the write that it made room for was given up"
             raise
         finally:
             await self._end(state, note)
@@ -81,16 +102,39 @@ class Relief:
 
     # ------------------------------------------------------------ the walks
 
-    async def _simple(self, order: Order, *, kept: bool = False) -> None:
-        after: Place | None = None
+    async def _left_by_rules(self, order: Order) -> None:
+        """All but what they keep; what they purge goes first. When there lately was none of it, it is looked for last:
+        that is a look at every row, and a write may wait for its space."""
+        passed = self._passed.lately(self._rules, self.required.bucket, self._clock.monotonic())
+        if order in orders.STATEFUL:
+            if not passed:
+                await self._decided()
+            await (self._sieve() if order is Order.SIEVE else self._s3_fifo())
+        else:
+            await self._simple(order, BEHIND_RULES if passed else None)
+        if passed:
+            await self._decided()
+
+    async def _simple(self, order: Order, after: Place | None, *, kept: bool = False) -> None:
         while self._goes_on():
             async with self._turns:
-                page = await self._catalogue.pressed(self._scope(), order, self._page, after=after, kept=kept)
+                page = await self._catalogue.pressed(self._scope(), order, self._size(order), after=after, kept=kept)
             if not page:
                 return
             turn = self._turn(order, page, kept)
             after = orders.place_of(page[turn.looked - 1])
+            if after.rank > BEHIND_RULES.rank and not kept:
+                self._note_passed()
             await self._drop(turn, order, kept=kept)
+
+    def _size(self, order: Order) -> int:
+        """Candidates of a page: no more than can be needed, a blob being a block at least."""
+        assert self._rest is not None
+        needed = self._rest.files + self._rest.bytes // BLOCK + 1
+        return max(self._page, min(needed, SORTED_PAGE)) if order in SORTING else self._page
+
+    def _note_passed(self) -> None:
+        self._passed.note(self._rules, self.required.bucket, self._clock.monotonic())
 
     def _turn(self, order: Order, page: Sequence[Candidate], kept: bool) -> orders.Turn:
         assert self._rest is not None
@@ -105,6 +149,7 @@ class Relief:
             async with self._turns:
                 page = await self._catalogue.decided(self._scope(), after, self._page)
             if not page:
+                self._note_passed()
                 return
             after = page[-1].name
             assert self._rest is not None

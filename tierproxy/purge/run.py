@@ -13,7 +13,8 @@ from tierproxy.errors import ConfigError, StaleGeneration, TierproxyError
 from tierproxy.logs import event
 from tierproxy.ports import Alarms, Catalogue, Clock, Purgeable
 from tierproxy.purge.pace import Pace
-from tierproxy.purge.plan import everything, ruled
+from tierproxy.purge.plan import doubtful, everything, purging, ruled
+from tierproxy.purge.wall import Wall
 from tierproxy.purges import ENDED, Booking, PurgeRun, RulesInForce, RunKind, RunState, Scope, Survey
 from tierproxy.rules.model import NO_RULES, ActionKind, RuleSet
 
@@ -45,6 +46,7 @@ class PurgeRuns:
         self._rules = rules
         self._parse = parse
         self._turns = turns or asyncio.Lock()
+        self._wall = Wall(clock)
         self._waiting: set[int] = set()
         self._one = asyncio.Lock()
         self._stopping = False
@@ -55,7 +57,7 @@ class PurgeRuns:
         return f"<PurgeRuns {'idle' if self.running is None else f'at run {self.running}'}>"
 
     def reload(self, settings: PurgeSection) -> None:
-        """loop. Speeds apply from the next page on."""
+        """loop. Speeds apply within a second."""
         self._settings = settings
 
     def stop(self) -> None:
@@ -96,7 +98,11 @@ class PurgeRuns:
             if run.state is RunState.ASKED or again:
                 run = await self._begin(run, self._rules())
             elif run.state is RunState.WAITING and run.confirmed:
+                self._wall.believe()
                 run = await self._save(run, RunState.RUNNING, started_at=self._clock.now())
+            elif run.state is RunState.RUNNING:
+                done = f"{run.objects} of {run.planned_objects}"
+                event(log, logging.INFO, "purge run goes on", run=run.number, objects=done, rules=run.rules)
             if run.state is RunState.RUNNING:
                 run = await self._pages(run)
         except StaleGeneration:  # cancelled, or confirmed, by somebody else in the same moment: look again
@@ -141,12 +147,13 @@ class PurgeRuns:
         run = replace(run, rules=rules.number)
         scope = self._scope(run, rules.rules)
         survey = await self._catalogue.survey(scope)
-        counts = [survey.of(index) for index in _purging(scope)]
+        counts = [survey.of(index) for index in purging(scope)]
         run = replace(
             run, planned_objects=sum(count.objects for count in counts), planned_bytes=sum(one.bytes for one in counts)
         )
-        doubt = "" if run.confirmed else await self._doubt(scope, survey, sum(count.recent_bytes for count in counts))
-        if doubt:
+        if run.confirmed:
+            self._wall.believe()
+        elif doubt := self._wall.leap() or await self._doubt(scope, survey):
             return await self._save(run, RunState.WAITING, note=doubt)
         event(
             log, logging.INFO, "purge run begins", run=run.number, kind=run.kind, rules=run.rules,
@@ -154,21 +161,12 @@ class PurgeRuns:
         )  # fmt: skip
         return await self._save(run, RunState.RUNNING, started_at=self._clock.now(), note="")
 
-    async def _doubt(self, scope: Scope, survey: Survey, recent: int) -> str:
-        """Why the run should ask first; "": it need not. The share is of everything on disk that was read recently."""
-        safety = scope.rules.safety
-        total = survey.recent_bytes
-        if recent <= safety.max_share * total:
-            return ""
-        if scope.bucket or scope.prefix:
-            total = (await self._catalogue.survey(replace(scope, bucket="", prefix="", rule=None))).recent_bytes
-        if recent <= safety.max_share * total:
-            return ""
-        share = recent / total if total else 1.0
-        return (
-            f"would remove {share:.0%} of the bytes read within {safety.recent_days} days"
-            f" ({recent} of {total}); {safety.max_share:.0%} are allowed without asking"
-        )
+    async def _doubt(self, scope: Scope, survey: Survey) -> str:
+        """Why the run should ask first; "": it need not."""
+        doubt = doubtful(scope, survey, survey.recent_bytes)
+        if doubt and scope.confined:
+            doubt = doubtful(scope, survey, (await self._catalogue.survey(scope.whole())).recent_bytes)
+        return doubt
 
     def _scope(self, run: PurgeRun, rules: RuleSet) -> Scope:
         """What ``run`` looks at now. Raises ConfigError when its rule is not in its version."""
@@ -185,10 +183,12 @@ class PurgeRuns:
 
     async def _pages(self, run: PurgeRun) -> PurgeRun:
         rules = self._version(run.rules)
-        pace = Pace(self._clock)
+        pace, wall = Pace(self._clock), Wall(self._clock)
         while not self._stopping:
             if run.cancel:
                 return await self._ended(run, RunState.CANCELLED, "cancelled")
+            if leap := wall.leap():
+                return await self._interrupted_by(run, leap)
             async with self._turns:
                 scope = self._scope(run, rules)
                 page = await self._catalogue.decided(scope, run.cursor, pace.page(self._settings, PAGE))
@@ -201,15 +201,24 @@ class PurgeRuns:
                 log, logging.INFO, "purged", run=run.number, objects=purged.objects, bytes=purged.bytes,
                 skipped=purged.skipped, of=run.planned_objects,
             )  # fmt: skip
-            await pace.wait(self._settings, purged, lambda number=run.number: self._interrupted(number))  # type: ignore[misc]
+            await pace.wait(self._speeds, purged, lambda number=run.number: self._interrupted(number))  # type: ignore[misc]
             run = self._catalogue.run(run.number) or run
         if self._stopping:
             return run
         return await self._ended(run, RunState.DONE, "")
 
+    def _speeds(self) -> PurgeSection:
+        return self._settings
+
     def _interrupted(self, number: int) -> bool:
         run = self._catalogue.run(number)
         return self._stopping or run is None or run.cancel
+
+    async def _interrupted_by(self, run: PurgeRun, leap: str) -> PurgeRun:
+        """What was planned, and confirmed, was what is old by the clock of before."""
+        if run.confirmed:
+            return await self._ended(run, RunState.FAILED, f"{leap} in the middle; if it is right now, ask again")
+        return await self._save(run, RunState.WAITING, note=leap)
 
     def _version(self, number: int) -> RuleSet:
         """The rules of a version, whatever is in force. Raises ConfigError when this program cannot read them."""
@@ -241,15 +250,6 @@ class PurgeRuns:
 
     async def _save(self, run: PurgeRun, state: RunState, **changes: object) -> PurgeRun:
         return await self._catalogue.save_run(replace(run, state=state, **changes), expected=run.state)  # type: ignore[arg-type]
-
-
-def _purging(scope: Scope) -> list[int]:
-    """The rules of ``scope`` that purge."""
-    return [
-        index
-        for index, rule in enumerate(scope.rules.rules)
-        if rule.then is not None and rule.then.kind is ActionKind.PURGE and scope.rule in {None, index}
-    ]
 
 
 async def _nothing() -> None:

@@ -51,9 +51,13 @@ class PurgeSchedule:
         await self._prune()
 
     def _begun(self) -> float:
-        """When the rules had their last turn, by the monotonic clock; now, if nobody knows."""
-        last = next((run for run in self._catalogue.runs(1000) if run.author == SCHEDULE), None)
-        ago = 0.0 if last is None else max(0.0, self._clock.now() - last.at)
+        """When the rules had their last turn, by the monotonic clock: a run, or, if none of the last had anything to
+        do, since when these rules are in force; now, if nobody knows. So a node that is started every day comes to a
+        turn every week."""
+        runs = (run.at for run in self._catalogue.runs(1000) if run.author == SCHEDULE)
+        version = self._catalogue.version(self._rules().number)
+        last = next(runs, None) or (version.live_at if version is not None else None)
+        ago = 0.0 if last is None else max(0.0, self._clock.now() - last)
         return self._clock.monotonic() - ago
 
     def _due(self) -> bool:

@@ -174,8 +174,9 @@ def moment(text: str, where: str) -> float:
     """``2027-01-31`` (its first moment) or ``2027-01-31 18:00`` in the time zone ``where``, as seconds since the
     epoch."""
     try:
-        if not _DATE.fullmatch(text):
+        found = datetime.fromisoformat(text).replace(tzinfo=zone(where))
+        if not _DATE.fullmatch(text) or not 1970 < found.year < 9999:  # other zones' clocks know such a year too
             raise ValueError(text)
-        return datetime.fromisoformat(text).replace(tzinfo=zone(where)).timestamp()
+        return found.timestamp()
     except (ValueError, OverflowError) as error:
         raise ConfigError(f"{text!r} is no date; write it as in 2027-01-31 or 2027-01-31 18:00") from error

@@ -11,15 +11,27 @@ from tierproxy.config.convert import nearest
 from tierproxy.config.lines import line_numbers
 from tierproxy.errors import ConfigError
 from tierproxy.model import Ack, FillPolicy
-from tierproxy.rules import amounts, options
+from tierproxy.rules import amounts, options, patterns
 from tierproxy.rules.conditions import FILL_FIELDS, TIME, WRITE_FIELDS, Reader
-from tierproxy.rules.model import Action, ActionKind, Condition, NumberCondition, Rule, RuleSet, TimeCondition
+from tierproxy.rules.model import (
+    Action,
+    ActionKind,
+    Condition,
+    NumberCondition,
+    Rule,
+    RuleSet,
+    TextCondition,
+    TimeCondition,
+)
 from tierproxy.rules.problems import HINT, Problems, Section, located, unknown
 
 KEEP_DAYS = 400
 """Default of ``[counting] keep_days``."""
 
 LONGEST_NAME = 64
+MOST_RULES = 1000
+MOST_PATTERNS = 5000
+"""With a wildcard, in all rules: each is compared with each object. Plain texts in a list are looked up at once."""
 
 RULE_OPTIONS = ("name", "when", "then", "fill", "write", "regret")
 
@@ -70,7 +82,10 @@ def _toml(text: str, file: str) -> dict[str, Any]:
 
 
 def _advice(text: str, line: int) -> str:
-    shown = text.splitlines()[line - 1] if 0 < line <= text.count("\n") + 1 and text else ""
+    lines = text.split("\n")  # as TOML counts them
+    shown = lines[line - 1] if 0 < line <= len(lines) else ""
+    if re.match(r"\s*\[\s*rule\s*\]", shown):
+        return "write [[rule]] with two brackets above each rule"
     if "{" in shown and "}" not in shown:
         return "write all of { ... } on one line, or its options below [rule.when]"
     if re.search(r'=\s*[^"\'\[{\s]', shown):
@@ -96,6 +111,9 @@ def _rules(raw: Mapping[str, Any], problems: Problems, reader: Reader, timezone:
     if not isinstance(tables, list) or not all(isinstance(table, Mapping) for table in tables):
         problems.add(("rule",), "rules are tables in a list; write [[rule]] with two brackets above each")
         return ()
+    if len(tables) > MOST_RULES:
+        problems.add(("rule", MOST_RULES), f"there are {len(tables)} rules; write at most {MOST_RULES}")
+        return ()
     names: dict[str, int] = {}
     found = []
     for number, table in enumerate(tables):
@@ -107,7 +125,15 @@ def _rules(raw: Mapping[str, Any], problems: Problems, reader: Reader, timezone:
             )
         names.setdefault(rule.name, rule.line)
         found.append(rule)
+    if (wild := sum(map(_wild, found))) > MOST_PATTERNS:
+        advice = f"write at most {MOST_PATTERNS}; plain texts without * ? [ may be more"
+        problems.add(("rule",), f"there are {wild} patterns with a wildcard; {advice}")
     return tuple(found)
+
+
+def _wild(rule: Rule) -> int:
+    texts = (condition for condition in rule.when if isinstance(condition, TextCondition))
+    return sum(not patterns.literal(value) for one in texts for value in (*one.wanted, *one.unwanted))
 
 
 def _rule(raw: Mapping[str, Any], number: int, problems: Problems, reader: Reader, timezone: str) -> Rule:

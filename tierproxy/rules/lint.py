@@ -91,7 +91,11 @@ def weigh(ruleset: RuleSet, holdings: Holdings, *, disk: DiskSection | None = No
         if rule.then is not None and not holdings.decided.get(index, (0, 0))[0]:
             text = f"decides nothing now, of {show.count(objects, 'object')} on disk that may go"
             found.append(_of(rule, Level.WARNING, text, "look at its conditions with tierproxy explain, or remove it"))
-    return [*found, *_reach(ruleset, holdings, disk or DiskSection())]
+    return [
+        *found,
+        *_at_once(ruleset, holdings, disk or DiskSection()),
+        *_reach(ruleset, holdings, disk or DiskSection()),
+    ]
 
 
 def _of(rule: Rule, level: Level, text: str, fix: str) -> Finding:
@@ -205,6 +209,20 @@ def _all_kept(ruleset: RuleSet, now: float, lines: Mapping[Path, int]) -> Iterat
         if rule.then.until is not None and rule.then.until > now:
             text = "it pins everything, and pressure can take nothing of that: low water cannot be reached"
             yield _of(rule, Level.ERROR, text, "give the rule conditions")
+
+
+def _at_once(ruleset: RuleSet, holdings: Holdings, disk: DiskSection) -> Iterator[Finding]:
+    """A budget below what is on disk and no rule purges: pressure asks nobody."""
+    budget = ruleset.budget
+    most = budget.max_bytes or disk.max_bytes
+    high = budget.high_water if budget.high_water is not None else disk.high_water
+    low = budget.low_water if budget.low_water is not None else disk.low_water
+    purged = _bytes(ruleset, holdings, frozenset({ActionKind.PURGE}))
+    held = holdings.fixed_bytes + sum(size for _, size in holdings.decided.values()) - purged
+    if held > most * high:
+        over = show.size(held - int(most * low))
+        text = f"pressure removes {over} as soon as this is in force: {show.size(held)} are on disk that no rule purges"
+        yield Finding(Level.WARNING, 0, text, f"is {show.size(most)} as [budget] max_bytes what you mean?")
 
 
 def _reach(ruleset: RuleSet, holdings: Holdings, disk: DiskSection) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from itertools import count
 from typing import Any
 
@@ -36,7 +36,8 @@ CLOSE = (b"connection", b"close")
 
 
 class ObjectApp:
-    """The ASGI app of the object port. ``access_log``: log one line per request."""
+    """The ASGI app of the object port. ``access_log``: log one line per request. ``folder_class``: what becomes of
+    x-tierproxy-folder."""
 
     def __init__(
         self,
@@ -46,8 +47,9 @@ class ObjectApp:
         clock: Clock,
         *,
         access_log: bool = False,
+        folder_class: Callable[[str], str] = str,
     ) -> None:
-        self._port = Port(store, listen, clock)
+        self._port = Port(store, listen, clock, folder_class)
         self._authenticator = authenticator
         self._clock = clock
         self._domain = listen.domain

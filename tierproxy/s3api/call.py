@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tierproxy.config.sections import ListenSection
@@ -17,11 +18,12 @@ from tierproxy.s3api.request import Request
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """The object port's dependencies."""
+    """The object port's dependencies. ``folder_class``: the class of a folder by the name a request gives it."""
 
     store: Store
     listen: ListenSection
     clock: Clock
+    folder_class: Callable[[str], str]
 
 
 @dataclass(slots=True)

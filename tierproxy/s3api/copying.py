@@ -60,7 +60,7 @@ async def copy_object(port: Port, call: Call) -> Answer | None:
         )
     headers = stored_headers(request) if directive == "REPLACE" else None
     select = _select(copy_conditions(request), port.listen.max_put_size, lambda entry: None)
-    precondition, ack, visitor = write_precondition(request), call.ack, visitor_of(call)
+    precondition, ack, visitor = write_precondition(request), call.ack, visitor_of(port, call)
 
     async def work() -> Answer:
         written = await port.store.copy(

@@ -55,7 +55,7 @@ async def _delete(port: Port, call: Call, target: DeleteTarget) -> Fault | None:
         if target.version_id not in {None, "null"}:
             raise S3Error("NotImplemented", "Versioning is not supported.")
         precondition = ANYTHING if target.etag is None else Precondition(match=target.etag)
-        await port.store.delete(ObjectName(bucket, target.key), precondition, visitor=visitor_of(call))
+        await port.store.delete(ObjectName(bucket, target.key), precondition, visitor=visitor_of(port, call))
     except TierproxyError as error:
         fault = fault_of(error)
         if fault.status >= 500:

@@ -107,9 +107,10 @@ class Exchange:
         self.status = status
         # With nothing left of earlier answers the server takes this one at once: no need of a time limit.
         deliver = self._deliver if self._waiting() else self._send
+        gone = self.gone  # before: an answer may end the connection
         await deliver({"type": "http.response.start", "status": status, "headers": headers})
         await deliver({"type": "http.response.body", "body": body})
-        self.sent = len(body)
+        self.sent = 0 if gone else len(body)
 
     async def start(self, status: int, headers: HeaderList) -> None:
         self.started = True

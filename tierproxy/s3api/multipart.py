@@ -47,7 +47,7 @@ async def create_multipart_upload(port: Port, call: Call) -> Answer:
     algorithm = None if named is None else parse_algorithm(named)
     kind = None if algorithm is None else multipart_type(algorithm, request.header("x-amz-checksum-type"))
     upload = await port.store.multipart.create(
-        request.name, stored_headers(request), call.ack, algorithm, kind, visitor_of(call)
+        request.name, stored_headers(request), call.ack, algorithm, kind, visitor_of(port, call)
     )
     headers: HeaderList = []
     if algorithm and kind:
@@ -115,7 +115,7 @@ async def abort_multipart_upload(port: Port, call: Call) -> Answer:
 async def complete_multipart_upload(port: Port, call: Call) -> Answer | None:
     """CompleteMultipartUpload."""
     request = call.request
-    precondition, visitor = write_precondition(request), visitor_of(call)
+    precondition, visitor = write_precondition(request), visitor_of(port, call)
     named = parse_complete(await read_document(call, checksums=False))
     try:
         upload = _upload(port, request)

@@ -87,7 +87,7 @@ async def get_object(port: Port, call: Call) -> Answer | None:
 async def _read(
     port: Port, call: Call, select: Select, selection: Selection | None, overrides: dict[bytes, bytes]
 ) -> Answer | None:
-    visitor, asked = visitor_of(call), port.clock.monotonic()
+    visitor, asked = visitor_of(port, call), port.clock.monotonic()
     reading = await port.store.open(call.request.name, select, visitor=visitor)
     try:
         status, headers, length = _head(call, reading.entry, reading.range, selection, overrides)
@@ -167,7 +167,7 @@ async def put_object(port: Port, call: Call) -> Answer:
     """PutObject."""
     request = call.request
     precondition, ack, headers = write_precondition(request), call.ack, stored_headers(request)
-    visitor = visitor_of(call)
+    visitor = visitor_of(port, call)
     async with object_body(call, limit=min(port.listen.max_put_size, port.listen.max_object_size)) as body:
         written = await port.store.write(
             Write(request.name, headers, body.size, body.pieces, body.check, precondition, ack, visitor)
@@ -187,5 +187,5 @@ async def delete_object(port: Port, call: Call) -> Answer:
     precondition = write_precondition(call.request)
     if precondition.create:
         raise S3Error("NotImplemented", "If-None-Match has no meaning for DeleteObject.")
-    await port.store.delete(call.request.name, precondition, visitor=visitor_of(call))
+    await port.store.delete(call.request.name, precondition, visitor=visitor_of(port, call))
     return Answer(204)

@@ -3,9 +3,10 @@ object; like x-tierproxy-ack these headers need not be signed."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
-from tierproxy.s3api.call import Call
+from tierproxy.s3api.call import Call, Port
 from tierproxy.s3api.faults import S3Error
 from tierproxy.s3api.request import text_of
 from tierproxy.traffic import Reason, Visitor
@@ -15,24 +16,26 @@ KEPT = 4096  #: visitors that are not put together again
 _REASONS = {reason.value: reason for reason in Reason}
 
 
-def visitor_of(call: Call) -> Visitor:
+def visitor_of(port: Port, call: Call) -> Visitor:
     """Raises S3Error InvalidArgument."""
     headers = call.request.headers
     return _visitor(
         call.client, call.exchange.peer, headers.get(b"user-agent", b""), headers.get(b"x-tierproxy-reason"),
-        headers.get(b"x-tierproxy-owner"), headers.get(b"x-tierproxy-folder"),
+        headers.get(b"x-tierproxy-owner"), headers.get(b"x-tierproxy-folder"), port.folder_class,
     )  # fmt: skip
 
 
 @lru_cache(KEPT)
 def _visitor(
-    access_key: str, peer: str, user_agent: bytes, reason: bytes | None, owner: bytes | None, folder: bytes | None
-) -> Visitor:
+    access_key: str, peer: str, user_agent: bytes, reason: bytes | None, owner: bytes | None, folder: bytes | None,
+    folder_class: Callable[[str], str],
+) -> Visitor:  # fmt: skip
     """One client sends the same again and again. Machines with one key are told apart by their address; connections
     are not: clients open several."""
+    named = _name(folder, "folder")
     return Visitor(
         f"{access_key}@{peer}", access_key, text_of(user_agent), _reason(reason), _name(owner, "owner"),
-        _name(folder, "folder"),
+        None if named is None else folder_class(named),
     )  # fmt: skip
 
 

@@ -40,7 +40,8 @@ class Latency:
         spent = int(seconds * 1_000_000) if seconds > 0 else 0
         self.count += 1
         self.microseconds += spent
-        self.buckets[min(spent.bit_length(), BUCKETS - 1)] += 1
+        bucket = spent.bit_length()
+        self.buckets[bucket if bucket < BUCKETS else -1] += 1
 
     def sample(self) -> dict[str, int]:
         """``count``, ``us`` (the sum) and ``b0`` to ``b35``, those that are not 0."""

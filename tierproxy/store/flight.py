@@ -198,8 +198,9 @@ class Flights:
     def _reserve(self, entry: Entry, expected: int | None, demand: Demand) -> Reservation | None:
         if expected is UNSHARED or not self._choice.fills(entry, demand):
             return None
+        reserve = self._space.reserve_spare if demand is Demand.PREFETCH else self._space.reserve_fill
         try:
-            return self._space.reserve_fill(entry.size, entry.name.bucket)
+            return reserve(entry.size, entry.name.bucket)
         except DiskError:  # no room, or a disk that cannot even say so
             return None
 

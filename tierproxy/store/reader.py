@@ -163,6 +163,8 @@ class Reader:
         except AltMissing:
             await self._lookup.missing(flight.name, known, flight.asked)
         timings.add("alt-first-byte", max(0.0, flight.first_byte_at - begin))
+        if known is not None and (known.etag, known.size) != (entry.etag, entry.size):
+            purged = None  # another content by now: what was purged would not have been served
         range = select(entry)
         if flight.sink is None or self._choice.narrow(entry, range):
             reading: Reading = await self._pass(entry, range, timings, purged, select)
@@ -213,7 +215,7 @@ class Reader:
             if select is None:
                 raise LostInAlt(f"alt has another content of {entry.name}") from None
             entry = await self._lookup.learn(await self._alt.head(entry.name), asked)
-            return await self._pass(entry, select(entry), timings, purged)
+            return await self._pass(entry, select(entry), timings, None)
         return PassReading(entry, range, timings, body, self._check(entry, range), purged)
 
     def _check(self, entry: Entry, range: ByteRange | None) -> Fingerprint | None:

@@ -38,10 +38,14 @@ class Run(Generic[R]):
         self.scanning = False
         self.taken.clear()
 
+    def order(self, key: str) -> tuple[bool, bool]:
+        """Whether ``key`` is the next by bytes, and by numbers."""
+        after, more = key > self.key, len(key) - len(self.key)
+        return self.bytewise and after, self.natural and (more > 0 or (more == 0 and after))
+
     def goes_on(self, key: str, at: float) -> bool:
         """``key`` is the next in order; if it is, the run ends there now."""
-        after, more = key > self.key, len(key) - len(self.key)
-        bytewise, natural = self.bytewise and after, self.natural and (more > 0 or (more == 0 and after))
+        bytewise, natural = self.order(key)
         if not bytewise and not natural:
             return False
         self.key, self.at = key, at
@@ -81,9 +85,12 @@ class Scans(Generic[R]):
         return earlier
 
     def scanning(self, client: str, owner: str, name: ObjectName, at: float) -> bool:
-        """loop. ``client`` is in the middle of a scan, as far as can be said before ``name`` is delivered."""
+        """loop. ``name`` is the next of a scan by ``client``, as far as can be said before it is delivered. What is out
+        of order ends the scan, and is a person's."""
         run = self._runs.get((client, name.bucket, owner))
-        return run is not None and run.scanning and at - run.at <= self._gap
+        if run is None or not run.scanning or at - run.at > self._gap:
+            return False
+        return name.key == run.key or any(run.order(name.key))
 
     def _run(self, client: str, owner: str, name: ObjectName, at: float) -> Run[R]:
         place = client, name.bucket, owner

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -126,6 +127,7 @@ class Space:
     async def reserve_write(self, size: int, bucket: str = "") -> Reservation:
         """For a write: up to the hard limit. What can be purged is purged first. Raises OutOfSpace."""
         share = self._settings.hard_limit
+        self._refuse_giants(size, bucket, share)
         try:
             return self._reserve(size, bucket, share)
         except OutOfSpace:
@@ -134,6 +136,16 @@ class Space:
 
     def reserve_fill(self, size: int, bucket: str = "") -> Reservation:
         """For a fill: never beyond max_bytes, a copy is not worth a refused write. Raises OutOfSpace."""
+        self._refuse_giants(size, bucket, 1.0)
+        return self._reserve(size, bucket, 1.0)
+
+    def reserve_spare(self, size: int, bucket: str = "") -> Reservation:
+        """For a prefetch: only below high water. Nothing that is on disk goes for what nobody has read yet, so no purge
+        is asked for. Raises OutOfSpace."""
+        amount, share = footprint(size), self._settings.high_water
+        for most, of in ((self._settings.max_bytes, ""), (self._budgets.get(bucket, math.inf), bucket)):
+            if self.claimed(of) + amount > most * share:
+                raise OutOfSpace(f"{amount} bytes do not fit below high water{f' of bucket {of}' if of else ''}")
         return self._reserve(size, bucket, 1.0)
 
     def add(self, actual: int, bucket: str = "") -> None:
@@ -151,6 +163,13 @@ class Space:
         self.reserved += amount
         if bucket:
             self._reserved_of[bucket] += amount
+
+    def _refuse_giants(self, size: int, bucket: str, share: float) -> None:
+        """What is larger than a whole budget: to purge for it would empty the disk and not make room."""
+        whole = self._settings.max_bytes
+        for most, of in ((whole, ""), (self._budgets.get(bucket, whole), f" for bucket {bucket}")):
+            if footprint(size) > int(most * share):
+                raise OutOfSpace(f"{footprint(size)} bytes never fit{of}: the whole budget is {most}")
 
     def _reserve(self, size: int, bucket: str, share: float) -> Reservation:
         amount = footprint(size)

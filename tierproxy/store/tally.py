@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Sequence
 from fnmatch import translate
 from functools import lru_cache
 
@@ -95,13 +95,12 @@ class Tally:
         self._counters.latency[reading.outcome].add(seconds)
         named = self._named(name, entry, visitor)
         place = visitor.client, name
-        before = self._recent.get(place)
-        first = before is None or reading.range is None or now - before[0] >= self._window
+        before = self._recent.get(place) if reading.range is not None else None
+        first = before is None or now - before[0] >= self._window
         reason = self._read(reading, visitor, named[0], at, now) if before is None or first else before[1]
         self._recent[place] = now, reason
-        if before is not None:
-            self._recent.move_to_end(place)
-        elif len(self._recent) > RECENT:
+        self._recent.move_to_end(place)
+        if len(self._recent) > RECENT:
             self._recent.popitem(last=False)
         by = reading.purged.by if reading.purged is not None and first else ""
         self._history.note(
@@ -134,7 +133,7 @@ class Tally:
             pending.by_person(at, hit)
         else:
             pending.machine += 1
-        if reading.entry.owner is None and pending.people + pending.machine == 1:  # not out of the catalogue
+        if not hit and reading.entry.owner is None and pending.people + pending.machine == 1:  # there was no row
             pending.waits = WAITS
         if visitor.owner is not None:
             pending.owner = visitor.owner
@@ -154,8 +153,8 @@ class Tally:
         """Where the read still waits for its flush it is changed there; else the catalogue has to be told."""
         self._counters.corrected += 1
         self._counters.corrected_hits += hit
-        if batch >= self._pending.first:
-            pending = self._pending.reads.get((name, int(at // DAY)))
+        pending = self._pending.reads.get((name, int(at // DAY)))
+        if batch >= self._pending.first or (pending is not None and pending.waits):
             if pending is not None:  # else there was no room for it
                 pending.turn(at, hit)
         elif len(self._pending.corrections) < NAMES:
@@ -209,25 +208,39 @@ class Tally:
     # ------------------------------------------------------------ to the catalogue
 
     async def flush(self) -> None:
-        """Write what is pending. A failing catalogue costs no counts as long as there is room for them, and never a
-        read."""
+        """Write what is pending, some hundred objects at a time: PUTs get their turn in between. A failing catalogue
+        costs no counts as long as there is room for them, and never a read. A crash in between costs the counts of the
+        objects that were not written yet; those of one object are written together."""
         async with self._flushing:
             pending, self._pending = self._pending, Pending(self._batch + 1)
             self._batch += 1
-            for place, early in pending.early(lambda name: self._catalogue.find(name) is not None).items():
+            for place, early in pending.early(self._known).items():
                 early.waits -= 1
                 self._pending.reads[place] = early
             pending.grow(self._rollups.growth())
-            counts = pending.counts(self._clock.now())
-            if not counts:
-                return
-            try:
-                await self._catalogue.count(counts)
-            except DiskError as error:
-                self._keep(pending, error)
+            pieces = deque(pending.pieces())
+            while pieces:
+                counts = pieces[0].counts(self._clock.now())
+                try:
+                    if counts:
+                        await self._catalogue.count(counts)
+                except DiskError as error:
+                    self._keep(pieces, error)
+                    return
+                pieces.popleft()
+                for piece in pieces:  # what they hold is not all of its batches any more: corrections are written down
+                    piece.first = self._pending.first
 
-    def _keep(self, pending: Pending, error: DiskError) -> None:
-        lost = pending.absorb(self._pending)
+    def _known(self, name: ObjectName) -> bool:
+        try:
+            return self._catalogue.find(name) is not None
+        except DiskError:  # then the flush fails as well, and keeps all
+            return True
+
+    def _keep(self, pieces: Iterable[Pending], error: DiskError) -> None:
+        """What is not written yet is pending again."""
+        pending, *others = pieces
+        lost = sum(pending.absorb(other) for other in (*others, self._pending))
         self._pending = pending
         self._counters.lost_counts += lost
         event(log, logging.WARNING, "counts kept for the next flush", objects=len(pending.reads), error=error)

@@ -124,13 +124,16 @@ CREATE TABLE shadow (
     purged_by TEXT,
     PRIMARY KEY (bucket, key)
 ) WITHOUT ROWID;
-CREATE TABLE shadow_total (
-    since         REAL    NOT NULL,
-    reads         INTEGER NOT NULL,
-    live_misses   INTEGER NOT NULL,
-    shadow_misses INTEGER NOT NULL
+CREATE TABLE shadow_since (
+    since REAL NOT NULL                  -- one row: when the shadow began
 );
-INSERT INTO shadow_total VALUES (0, 0, 0, 0);
+INSERT INTO shadow_since VALUES (0);
+CREATE TABLE shadow_day (
+    day           INTEGER PRIMARY KEY,   -- UTC, of the flush
+    reads         INTEGER NOT NULL,
+    live_misses   INTEGER NOT NULL,      -- reads that missed because a purge had removed the blob: of the live rules
+    shadow_misses INTEGER NOT NULL       -- and of the shadow's
+);
 INSERT INTO fact (name, value) VALUES ('shadow', 0), ('named_by', 0);
 
 CREATE TRIGGER entry_removed_shadow AFTER DELETE ON entry WHEN (SELECT value FROM fact WHERE name = 'shadow') BEGIN

@@ -26,6 +26,8 @@ from tierproxy.testing.contracts.catalogue_rows import (
 )
 from tierproxy.traffic import DAY, Correction, Counts, Regret, Rollup
 
+NOTHING = RuleRecord("")
+
 
 def stand(catalogue: Catalogue, name: ObjectName = MAIL) -> Standing:
     found = catalogue.standing(name)
@@ -271,6 +273,31 @@ class ShadowContract(Opening):
             wishes = [drop(stored(generation=1)), drop(stored(generation=2)), drop(unsent)]
             assert await catalogue.shadow_drop(wishes, at=1600.0) == [False, False, False]
             assert await catalogue.shadow_drop(wishes, at=1700.0) == [False, True, False]
+
+    async def test_the_shadow_is_compared_over_the_days_that_are_asked_for(self) -> None:
+        async with self.catalogue() as catalogue:
+            await catalogue.publish(stored())
+            await catalogue.begin_shadow(1500.0)
+            await catalogue.shadow_drop([drop(stored())], at=1600.0)
+            await catalogue.count(counted(read(at=1700.0), at=1701.0))
+            later = 3 * DAY + 5.0
+            await catalogue.shadow_drop([drop(stored())], at=later)
+            regret = Regret(MAIL, "rule:old", later + 1, 100.0)
+            await catalogue.count(counted(read(at=later + 1), regrets=(regret,), at=later + 2))
+            every, lately, none = [await catalogue.shadow(day) for day in (0, 3, 4)]
+            assert every is not None
+            assert lately is not None
+            assert none is not None
+            assert [(one.reads, one.live_misses, one.shadow_misses) for one in (every, lately, none)] == [
+                (2, 1, 2), (1, 1, 1), (0, 0, 0),
+            ]  # fmt: skip
+            assert [one.shadow.get("rule:old", NOTHING).objects for one in (every, lately, none)] == [2, 1, 0]
+            assert {one.since for one in (every, lately, none)} == {1500.0}
+            await catalogue.end_shadow()
+            await catalogue.begin_shadow(later)
+            again = await catalogue.shadow()
+            assert again is not None
+            assert (again.reads, again.shadow_misses) == (0, 0)
 
     async def test_what_live_purges_stays_on_the_shadow_disk(self) -> None:
         async with self.catalogue() as catalogue:
