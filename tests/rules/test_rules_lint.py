@@ -223,6 +223,7 @@ def test_rules_that_decide_nothing_now_are_named() -> None:
     findings = weigh(ruleset, Holdings(decided))
     assert [one.rule for one in findings] == ["read often", "read once, long ago"]
     assert "of 115 objects" in findings[0].text
+    assert weigh(ruleset, Holdings({})) == [], "while everything is young no rule decides anything"
 
 
 @pytest.mark.parametrize(

@@ -84,11 +84,12 @@ def lint(ruleset: RuleSet, *, now: float, disk: DiskSection | None = None) -> li
 
 
 def weigh(ruleset: RuleSet, holdings: Holdings, *, disk: DiskSection | None = None) -> list[Finding]:
-    """Findings from what is on disk now: rules that decide nothing, a low water that cannot be reached."""
+    """Findings from what is on disk now: rules that decide nothing (unless nothing may go yet: then no rule decides
+    anything), a low water that cannot be reached."""
     objects = sum(number for number, _ in holdings.decided.values())
     found = []
     for index, rule in enumerate(ruleset.rules):
-        if rule.then is not None and not holdings.decided.get(index, (0, 0))[0]:
+        if objects and rule.then is not None and not holdings.decided.get(index, (0, 0))[0]:
             text = f"decides nothing now, of {show.count(objects, 'object')} on disk that may go"
             found.append(_of(rule, Level.WARNING, text, "look at its conditions with tierproxy explain, or remove it"))
     return [
