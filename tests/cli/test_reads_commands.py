@@ -154,6 +154,26 @@ def test_a_pin_holds_against_the_rules_until_it_is_taken_back(aged: Path) -> Non
     assert answer("explain", target, "--config", aged)["fate"] == "goes"
 
 
+def test_pins_are_listed_by_their_end(aged: Path) -> None:
+    soon, never = str(name("bob:old-large")), str(name("bob:new"))
+    assert "0 objects pinned" in run("pin", "--list", "--config", aged).stdout
+    run("pin", never, "--config", aged)
+    until = answer("pin", soon, "--for", "30d", "--config", aged)["until"]
+    assert answer("pin", "--list", "--config", aged) == [
+        {"name": soon, "until": until}, {"name": never, "until": "forever"},
+    ]  # fmt: skip
+    shown = run("pin", "--list", "--config", aged).stdout
+    assert never in shown
+    assert "2 objects pinned" in shown
+    run("unpin", soon, never, "--config", aged)
+    assert answer("pin", "--list", "--config", aged) == []
+
+
+@pytest.mark.parametrize("wrong", [[], ["--list", "mail/x"]])
+def test_pin_wants_objects_or_a_list(aged: Path, wrong: list[str]) -> None:
+    assert run("pin", *wrong, "--config", aged).exit_code == 2
+
+
 def test_a_pin_without_an_end_is_for_ever(aged: Path) -> None:
     target = str(name("bob:new"))
     assert answer("pin", target, "--config", aged)["until"] == "forever"

@@ -18,7 +18,7 @@ from tierproxy.catalogue.journal import JournalReads, hurry
 from tierproxy.catalogue.listing import page
 from tierproxy.catalogue.migrations import known_migrations, refuse_newer
 from tierproxy.catalogue.naming import named_by
-from tierproxy.catalogue.pins import pin
+from tierproxy.catalogue.pins import pin, pinned
 from tierproxy.catalogue.planning import PlanReads
 from tierproxy.catalogue.purging import eviction
 from tierproxy.catalogue.records import records
@@ -68,6 +68,10 @@ class CatalogueReader:
 
     def named_by(self) -> int:
         return named_by(self._reads)
+
+    def pinned(self, now: float, limit: int) -> list[tuple[ObjectName, float]]:
+        """Objects that a command has pinned, with the pin's end, the first to end first."""
+        return pinned(self._reads, now, limit)
 
     def records(self, since_day: int) -> list[RuleRecord]:
         return records(self._reads, since_day)

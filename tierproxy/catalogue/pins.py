@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 
-from tierproxy.catalogue.database import Database
+from tierproxy.catalogue.database import Database, Reads
 from tierproxy.errors import NoSuchKey
 from tierproxy.model import ObjectName
 
+PINNED = """SELECT bucket, key, pinned_until FROM entry INDEXED BY entry_pinned
+    WHERE pinned_until IS NOT NULL AND pinned_until > ? AND state <> 'deleting'
+    ORDER BY pinned_until, bucket, key LIMIT ?"""
 PIN = "UPDATE entry SET pinned_until = ? WHERE bucket = ? AND key = ? AND state <> 'deleting'"
 
 
@@ -25,3 +28,8 @@ def pin(connection: sqlite3.Connection, name: ObjectName, until: float | None) -
     """As ``Catalogue.pin``."""
     if not connection.execute(PIN, (until, *name)).rowcount:
         raise NoSuchKey(f"{name} does not exist")
+
+
+def pinned(reads: Reads, now: float, limit: int) -> list[tuple[ObjectName, float]]:
+    """Objects that a command has pinned, with the pin's end (infinity: for ever), the first to end first."""
+    return [(ObjectName(bucket, key), until) for bucket, key, until in reads.rows(PINNED, now, limit)]

@@ -20,17 +20,25 @@ from tierproxy.errors import NoSuchKey
 from tierproxy.model import ObjectName, State
 
 Targets = Annotated[list[str], typer.Argument(metavar="BUCKET/KEY...", help="The objects.")]
+Wanted = Annotated[list[str] | None, typer.Argument(metavar="BUCKET/KEY...", help="The objects.")]
+LISTED = 10_000  #: pins that --list shows
 
 
 def pin(
-    targets: Targets,
+    targets: Wanted = None,
     until: Annotated[str, typer.Option(metavar="DATE", help="As in 2027-01-31; without: for ever.")] = "",
     for_: Annotated[str, typer.Option("--for", metavar="DURATION", help="As in 30d, from now.")] = "",
+    listed: Annotated[bool, typer.Option("--list", help="Show what commands have pinned.")] = False,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Keep objects on disk until then. All of them or, when one is not known, none. Works beside a running node."""
     now = SystemClock().now()
+    if listed == bool(targets):
+        raise typer.BadParameter("name the objects to pin, or give --list alone", param_hint="BUCKET/KEY")
+    if listed or targets is None:
+        _list(data_directory(configuration(config)), now, as_json=as_json)
+        return
     end = _end(until, for_, now)
     if end <= now:
         raise typer.BadParameter("that is over already", param_hint="--until")
@@ -45,13 +53,25 @@ def pin(
 
 
 def unpin(targets: Targets, config: ConfigFile = None, as_json: AsJson = False) -> None:
-    """Leave objects to the rules again. A rule's pin is not changed by this."""
+    """Leave objects to the rules again; those that are not pinned are fine. A rule's pin is not changed by this."""
     names = [parse(target) for target in targets]
     _set(data_directory(configuration(config)), names, None)
     if as_json:
         print_json({"unpinned": [str(name) for name in names]})
     else:
         out().print(f"unpinned {count_text(len(names), 'object')}")
+
+
+def _list(data: Path, now: float, *, as_json: bool) -> None:
+    with open_reader(data) as catalogue:
+        found = catalogue.pinned(now, LISTED)
+    if as_json:
+        print_json([{"name": str(name), "until": for_json(until)} for name, until in found])
+        return
+    for name, until in found:
+        out().print(f"{moment(until):<17} {name}", markup=False)
+    more = f"; the first {count_text(LISTED)} are shown" if len(found) == LISTED else ""
+    out().print(f"{count_text(len(found), 'object')} pinned by commands{more}")
 
 
 def _end(until: str, for_: str, now: float) -> float:

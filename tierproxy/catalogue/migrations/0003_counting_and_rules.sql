@@ -13,6 +13,7 @@ ALTER TABLE entry ADD COLUMN main INTEGER NOT NULL DEFAULT 0;      -- S3-FIFO: i
 ALTER TABLE entry ADD COLUMN queued_at REAL;                       -- place in the FIFO; stored_at at first
 ALTER TABLE entry ADD COLUMN worth REAL NOT NULL DEFAULT 0;        -- GDSF: inflation at the last read + reads / size
 UPDATE entry SET queued_at = stored_at WHERE blob IS NOT NULL;
+CREATE INDEX entry_pinned ON entry (pinned_until) WHERE pinned_until IS NOT NULL;
 CREATE INDEX entry_queue ON entry (queued_at) WHERE state = 'clean' AND blob IS NOT NULL;
 
 -- People's and machines' reads of an object on one UTC day. Gone with the row.
