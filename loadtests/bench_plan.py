@@ -326,11 +326,7 @@ def main() -> int:
     except Failed as error:
         print(f"FAILED: {error}")
         return 1
-    print(text[text.index("### Goals") :])
-    if options.write:
-        report.keep("plan", text)
-    met = sum(goal.row()[-1] == "yes" for goal in bench.goals)
-    print(f"\n{met} of {len(bench.goals)} goals met on this machine in this run")
+    report.conclude("plan", text, bench.goals, write=options.write)
     return 0
 
 

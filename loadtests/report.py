@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Protocol
 
 import psutil
 
@@ -23,7 +24,7 @@ def machine(directory: Path) -> list[tuple[str, str]]:
         ("date", datetime.now(UTC).strftime("%Y-%m-%d")),
         ("cpu", f"{os.cpu_count()} x {_cpu()}"),
         ("memory", f"{psutil.virtual_memory().total / 2**30:.0f} GiB"),
-        ("kernel", platform.release()),
+        ("kernel", platform.release().partition("-")[0]),
         ("file system", _file_system(directory)),
         ("python", platform.python_version()),
         ("packages", ", ".join(f"{name} {version(name)}" for name in PACKAGES)),
@@ -52,6 +53,21 @@ def keep(section: str, text: str, page: Path = PAGE) -> None:
     if count != 1:
         raise ValueError(f"{page} has no section {section!r}")
     page.write_text(changed)
+
+
+class Judged(Protocol):
+    """A goal: its row of the table ends with whether it is met, yes or no."""
+
+    def row(self) -> Sequence[object]: ...
+
+
+def conclude(section: str, text: str, goals: Sequence[Judged], *, write: bool) -> None:
+    """Print the goals of a run, keep its ``text`` as ``section`` if ``write``, and say how many goals are met."""
+    print(text[text.index("### Goals") :])
+    if write:
+        keep(section, text)
+    met = sum(goal.row()[-1] == "yes" for goal in goals)
+    print(f"\n{met} of {len(goals)} goals met on this machine in this run")
 
 
 def _cpu() -> str:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tierproxy.alt.memory import MemoryAlt
-from tierproxy.config.sections import CountingSection, FillSection, MemorySection
-from tierproxy.config.values import Size
+from tierproxy.config.sections import CountingSection, DiskSection, FillSection, MemorySection
+from tierproxy.config.values import Share, Size
 from tierproxy.errors import DiskUnavailable
 from tierproxy.model import Ack, ByteRange, FillPolicy, Tier
 from tierproxy.purges import OPERATOR
@@ -211,6 +211,24 @@ async def test_of_machines_only_a_prefetch_leaves_a_copy_and_it_does_always(
         assert reading.fill == ("fill" if filled else "pass")
         assert row is not None
         assert (row.blob is not None) is filled
+
+
+async def test_a_prefetch_takes_nobodys_place_on_disk(tmp_path: Path) -> None:
+    disk = DiskSection(max_bytes=Size(2**20), high_water=0.5, low_water=0.4, min_free=Share(bytes=0))
+    async with rig(tmp_path, clock=VirtualClock(), disk=disk) as r:
+        await r.put("there", bytes(450_000))
+        await r.put("cold", bytes(200_000), ack=Ack.ALT)
+        await r.get("cold", visitor=as_reason(Reason.PREFETCH))
+        await r.idle()
+        there, cold = r.row("there"), r.row("cold")
+        assert there is not None
+        assert cold is not None
+        assert (there.blob is not None, cold.blob) == (True, None)
+        await r.get("cold", visitor=ANN)
+        await r.idle()
+        cold = r.row("cold")
+        assert cold is not None
+        assert cold.blob is not None, "a person's read may take a place"
 
 
 async def test_the_memory_of_second_reads_ignores_machines(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from tierproxy.purges import RuleCount, Scope, Survey
 from tierproxy.traffic import DAY
 
 PAGE = 200_000
-"""Rows grouped at a time. At 1e6 rows: 1.5 CPU seconds and 79 MiB (50,000 a time: the same and 72 MiB, with four
-times as many turns with the interpreter's lock; all at once 2.3 s and 140 MiB)."""
+"""Rows grouped at a time: fewer take the interpreter's lock more often for nothing, all at once take far more memory to
+sort (``loadtests/bench_plan.py`` measures it)."""
 WEEK, MONTH = 7, 30
 CANDIDATE, DIRTY, PINNED, YOUNG = range(4)
 
