@@ -8,10 +8,10 @@ INSTALLED := $(VENV)/.installed
 FOR_TESTS := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check lint docs bench clean
+.PHONY: help install run test check lint docs screenshots bench clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## Create .venv with tierproxy and its demo
 
@@ -20,6 +20,7 @@ run: $(INSTALLED) ## Start the proxy with an embedded S3 server and play mails t
 
 test: $(FOR_TESTS) ## Install what the tests need and run them (ARGS=tests/config to run some)
 	@tests/install-debian-packages.sh
+	@tests/browser/install.sh
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: lint test ## What a contributor runs before a commit: format, lint, types, layers, tests (which hold the docs)
@@ -35,6 +36,11 @@ docs: $(FOR_TESTS) ## Write the generated documentation and config/tierproxy.tom
 	@env -i $(BIN)/tierproxy config describe --markdown > docs/configuration.md
 	@$(BIN)/python -c 'from tierproxy.s3api.compatibility import compatibility_page; print(compatibility_page(), end="")' \
 	  > docs/s3-compatibility.md
+
+screenshots: $(FOR_TESTS) ## Take the pictures in docs/screenshots again, of a node of their own
+	@tests/install-debian-packages.sh
+	@tests/browser/install.sh
+	@$(BIN)/python -m tests.browser.pictures docs/screenshots
 
 bench: $(FOR_TESTS) ## Measure the store (ARGS for loadtests/bench_store.py)
 	@$(BIN)/python loadtests/bench_store.py $(ARGS)

@@ -5,7 +5,7 @@
   pages     1,000 candidates of a rule run and of each order of pressure
   counts    flushes of reads of 1,000, 10,000 and 40,000 mails: seconds, and how long a PUT may have waited
   reads     hits from memory and from disk over HTTP, at rest and while dry runs go on one after the other: in the node
-            (a thread at low priority) and in another process (as the command line does it, at low priority too)
+            (a thread at low priority) and in another process (as the command line does it); and how long one takes then
 
 Reads are measured twice. A client that sends as fast as it can (wrk, or one of our own) keeps both cores of a small
 machine busy: what a dry run takes there is taken from somebody. A client that sends half of that at a steady rate shows
@@ -23,6 +23,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import report
@@ -43,7 +44,6 @@ from tierproxy.embedded import EmbeddedS3
 CONNECTIONS = 32
 PACED = 16  #: connections of the steady client
 LONGEST = 600.0  #: seconds a child has for anything
-NICE = 15
 
 
 # ---------------------------------------------------------------- reads beside
@@ -118,10 +118,10 @@ class Reading:
             yield
             await self.node.say("rest")
             done = (await self.node.answer())["surveys"]
-            assert isinstance(done, int)
-            self.surveys += done
+            assert isinstance(done, list)
+            self.surveys += len(done)
         elif where == "beside it":
-            child = await Child.start("--role", "survey", "--data", self.data, "--times", "100000", "--nice", str(NICE))
+            child = await Child.start("--role", "survey", "--data", self.data, "--times", "100000")
             await child.answer()
             try:
                 yield
@@ -129,6 +129,29 @@ class Reading:
                 await child.end()
         else:
             yield
+
+    async def dry_run(self, where: str, load: Callable[[], Awaitable[Sample]] | None) -> float:
+        """Seconds of one from its begin to its end, while ``load`` goes on."""
+        ended = asyncio.Event()
+
+        async def loaded() -> None:
+            while load is not None and not ended.is_set():
+                await load()
+
+        loading = asyncio.create_task(loaded())
+        try:
+            if where == "in the node":
+                await self.node.say("plan")
+                await self.node.say("rest")
+                return float((await self.node.answer())["surveys"][0])  # type: ignore[index]
+            child = await Child.start("--role", "survey", "--data", self.data)
+            await child.answer()
+            taken = (await child.answer())["seconds"]
+            await child.end()
+            return float(taken[0])  # type: ignore[index]
+        finally:
+            ended.set()
+            await loading
 
 
 async def steady(
@@ -278,8 +301,15 @@ async def measure_reads(options: argparse.Namespace, directory: Path, config: Co
             full = contenders(one, one.saturating)
             await compare(full, options.rounds)
             rate = full[0].rate / 2
-            calm = contenders(one, lambda rate=rate, one=one: one.paced(rate))  # type: ignore[misc]
+            gently = partial(one.paced, rate)
+            calm = contenders(one, gently)
             await compare(calm, options.rounds)
+            loads = {"at rest": None, "half load": gently, "saturated": one.saturating}
+            lines = [
+                [load, *[f"{await one.dry_run(where, how):.1f}" for where in COMPANY[1:]]]
+                for load, how in loads.items()
+            ]
+        bench.add(f"one dry run beside hits from {kind}: seconds", report.table(("load", *COMPANY[1:]), lines))
         client = "wrk" if has_wrk() else "own client"
         for title, found in ((f"as fast as {client} can", full), (f"steadily {rate:,.0f} a second", calm)):
             bench.add(f"hits from {kind}, {title}; ratio to at rest", report.table(HEAD, rows(found, found[0])))
@@ -311,7 +341,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--config", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--times", type=int, default=1, help=argparse.SUPPRESS)
-    parser.add_argument("--nice", type=int, default=0, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 

@@ -151,4 +151,8 @@ async def wrk(
     rate, median = re.search(r"Requests/sec:\s*([\d.]+)", output), re.search(r"50%\s+([\d.]+)(us|ms|s)", output)
     if process.returncode or rate is None or median is None or "Non-2xx" in output or "Socket errors" in output:
         raise Failed(f"wrk: {output}")
-    return Sample(float(rate[1]), float(median[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[median[2]])
+    late = re.search(r"99%\s+([\d.]+)(us|ms|s)", output)
+    unit = {"us": 0.001, "ms": 1.0, "s": 1000.0}
+    return Sample(
+        float(rate[1]), float(median[1]) * unit[median[2]], float(late[1]) * unit[late[2]] if late else 0.0
+    )  # fmt: skip

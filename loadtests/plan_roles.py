@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import random
 import re
 import sys
@@ -18,6 +17,7 @@ from crowded import PREFIX
 from served import BUCKET, ENVIRONMENT
 
 from tierproxy.catalogue import CatalogueReader, SqliteCatalogue, open_reader
+from tierproxy.cli.settings import calmly
 from tierproxy.clock import SystemClock
 from tierproxy.config.load import load
 from tierproxy.model import ListRequest, ObjectName
@@ -36,8 +36,6 @@ COUNTED = (1_000, 10_000, 40_000)
 
 def play(options: argparse.Namespace) -> int:
     """What a child does."""
-    if options.nice:
-        os.nice(options.nice)
     if options.role == "serve":
         uvloop.run(serve(options.config))
     elif options.role == "count":
@@ -54,14 +52,14 @@ def scope_now() -> Scope:
 
 
 def survey_alone(data: Path, times: int) -> dict[str, object]:
-    """``times`` dry runs on the catalogue of ``data``: their seconds, those of a processor, the peak of memory in MiB,
-    and what was found."""
+    """``times`` dry runs on the catalogue of ``data``, as the command line makes them: their seconds,
+    those of a processor, the peak of memory in MiB, and what was found."""
     taken, used = [], []
     with open_reader(data) as reader:
         print(json.dumps({"ready": True}), flush=True)
         for _ in range(times):
             begin, cpu = time.perf_counter(), time.process_time()
-            survey = reader.survey(scope_now())
+            survey = calmly(lambda: reader.survey(scope_now()), reader.interrupt)
             taken.append(time.perf_counter() - begin)
             used.append(time.process_time() - cpu)
     return {
@@ -148,12 +146,13 @@ def _mails(reader: CatalogueReader) -> Iterator[str]:
 
 
 async def serve(config_file: Path) -> None:
-    """A node. A line ``plan`` on standard input begins dry runs, ``rest`` ends them and answers how many there were."""
+    """A node. A line ``plan`` on standard input begins dry runs, ``rest`` ends them and answers how many
+    seconds each took."""
     node = build(load(config_file, ENVIRONMENT))
     await node.start()
     print(json.dumps({"url": node.url}), flush=True)
     loop = asyncio.get_running_loop()
-    planning: asyncio.Task[int] | None = None
+    planning: asyncio.Task[list[float]] | None = None
     ended = asyncio.Event()
     try:
         while line := (await loop.run_in_executor(None, sys.stdin.readline)).strip():
@@ -167,9 +166,10 @@ async def serve(config_file: Path) -> None:
         await node.stop(5)
 
 
-async def _plan_again(survey: Callable[[Scope], Awaitable[object]], ended: asyncio.Event) -> int:
-    done = 0
+async def _plan_again(survey: Callable[[Scope], Awaitable[object]], ended: asyncio.Event) -> list[float]:
+    taken = []
     while not ended.is_set():
+        begin = time.perf_counter()
         await survey(scope_now())
-        done += 1
-    return done
+        taken.append(time.perf_counter() - begin)
+    return taken

@@ -77,6 +77,7 @@ def config_for(directory: Path, alt: AltSection, **sections: object) -> Config:
     base = Config(
         node=NodeSection(data_dir=str(directory / "data")),
         listen=replace(Config().listen, address="127.0.0.1:0"),
+        admin=replace(Config().admin, address="127.0.0.1:0"),
         alt=replace(alt, check_at_start=False),
         disk=DiskSection(max_bytes=Size(64 * 2**30), min_free=Share(bytes=2**30)),
         bucket=(BucketSection(name=BUCKET),),

@@ -23,40 +23,28 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import hashlib
 import random
 import re
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 from findings import Findings, Week, judge
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from served import workplace
 
-from tierproxy.alt.memory import MemoryAlt
-from tierproxy.config.sections import Config, PurgeSection
 from tierproxy.config.values import parse_size
 from tierproxy.history.generate import Traffic
 from tierproxy.history.traffic_model import TrafficModel, model_for
-from tierproxy.model import Headers, ObjectName
-from tierproxy.node import Node, Parts
-from tierproxy.ports import AltTier
+from tierproxy.model import ObjectName
+from tierproxy.node import Parts
 from tierproxy.purge.explain import Explanation, explain
 from tierproxy.purges import PRESSURE, RunState, Scope, by_rule
 from tierproxy.rules.model import ActionKind, RuleSet
-from tierproxy.store.body import Md5Check
-from tierproxy.store.calls import Write, whole
-from tierproxy.testing.clock import VirtualClock
 from tierproxy.testing.invariants import check_invariants
-from tierproxy.testing.rig import Kept, config_for, pieces
-from tierproxy.traffic import DAY, Event, EventKind, Outcome, Reason, Visitor
-from tierproxy.wiring import assemble, open_local
+from tierproxy.testing.playback import Player, StillClock, body_of, still_node
+from tierproxy.traffic import DAY, Event, Outcome, Reason
 
 HOUR = 3600.0
 RULES = Path(__file__).resolve().parent.parent / "config" / "rules.toml"
@@ -64,27 +52,16 @@ EVERYONE = 10**6  #: more runs than there are
 DRAWN = 300  #: objects looked at for samples
 
 
-class StillNode(Node):
-    """A node that does nothing in the background: the script does it, at virtual times."""
-
-    def _start_background(self, parts: Parts) -> None:
-        """Nothing."""
-
-
-class SixtyDays:
+class SixtyDays(Player):
     """One run of the traffic through the store."""
 
-    def __init__(self, parts: Parts, clock: VirtualClock, scale: float, daily: int) -> None:
-        self._parts = parts
+    def __init__(self, parts: Parts, clock: StillClock, scale: float, daily: int) -> None:
+        super().__init__(parts, clock, every=HOUR)
         self._purges = parts.purges
-        self._clock = clock
         self._scale = scale
-        self._pressed = False
-        parts.space.on_pressure = self._press
         self._daily = daily
         self._chance = random.Random("samples")
         self._begin = clock.now()
-        self._hour = clock.now() + HOUR  #: the next full hour
         self._live: dict[ObjectName, int] = {}
         self._before: dict[str, int] = {}
         self._booked: Counter[str] = Counter()
@@ -99,52 +76,26 @@ class SixtyDays:
 
     async def play(self, event: Event) -> None:
         """The event at its time, and every hour before it."""
-        while event.at >= self._hour:
-            await self._clock.advance(self._hour - self._clock.now())
-            await self._end_of_hour()
-            self._hour += HOUR
-        await self._clock.advance(event.at - self._clock.now())
         name = ObjectName(event.name.bucket, f"mail/{event.name.key}")
-        if event.kind is EventKind.WRITE:
-            await self._write(name, max(1, int(event.size * self._scale)), event.client)
-        elif event.kind is EventKind.DELETE:
-            del self._live[name]
-            await self._parts.store.delete(name, visitor=Visitor(event.client))
-        else:
-            await self._read(name, event)
-        await self._idle()
-        if self._pressed:  # as the task does that is woken
-            self._pressed = False
-            await self._purges.pressure.run()
+        await super().play(event._replace(name=name, size=max(1, int(event.size * self._scale)), sent=0))
         self._look_at_the_disk()
 
-    def _press(self, wanted: int, bucket: str) -> None:
-        self._pressed = True
-        self._purges.pressure.wake(wanted, bucket)
-
-    async def _write(self, name: ObjectName, size: int, client: str) -> None:
-        self._live[name] = size
+    async def write(self, event: Event) -> None:
+        self._live[event.name] = event.size
         self._week.deliveries += 1
-        headers = Headers(content_type="message/rfc822")
-        await self._parts.store.write(
-            Write(name, headers, size, pieces(body(name, size), 65536), Md5Check(size), visitor=Visitor(client))
-        )
+        refused = self.refused
+        await super().write(event)
+        self.findings.check(self.refused == refused, f"{event.name}: no room for a write")
 
-    async def _read(self, name: ObjectName, event: Event) -> None:
-        visitor = Visitor(event.client, reason=None if event.reason == Reason.PERSON else Reason(event.reason))
-        reading = await self._parts.store.open(name, whole, visitor=visitor)
-        try:
-            content = reading.content
-            if content is None:
-                content = b"".join([chunk async for chunk in reading.chunks()])
-            self._parts.store.delivered(reading, visitor, len(content), 0.0)
-        finally:
-            await reading.close()
-        self.findings.check(content == body(name, self._live[name]), f"{name}: not the bytes that were written")
+    async def delete(self, event: Event) -> None:
+        del self._live[event.name]
+        await super().delete(event)
 
-    async def _idle(self) -> None:
-        while len(self._parts.tasks):
-            await asyncio.sleep(0)
+    async def read(self, event: Event) -> bytes | None:
+        content = await super().read(event)
+        expected = body_of(event.name, self._live[event.name])
+        self.findings.check(content == expected, f"{event.name}: not the bytes that were written")
+        return content
 
     # ------------------------------------------------------------ budget
 
@@ -153,63 +104,56 @@ class SixtyDays:
         return self.findings.weeks[-1]
 
     def _look_at_the_disk(self) -> None:
-        space = self._parts.space
+        space = self.parts.space
         self.findings.highest = max(self.findings.highest, space.claimed())
         limit = int(space.settings.max_bytes * space.settings.hard_limit)
         self.findings.check(space.claimed() <= limit, f"{space!r} is above the hard limit {limit}")
 
-    async def _end_of_hour(self) -> None:
+    async def turn(self) -> None:
         """What the node does at least once an hour; then the disk is measured."""
-        await self._parts.tally.flush()
-        samples = await self._drawn()
-        await self._purges.schedule.look()
-        await self._confirm()
-        self._compare(samples)
-        await self._purges.pressure.run()
+        await super().turn()
         await self._measure()
+
+    async def rules_turn(self) -> None:
+        """With what ``explain`` says before it beside what has gone after it."""
+        samples = await self._drawn()
+        await super().rules_turn()
+        self._compare(samples)
 
     def _of_the_day(self) -> bool:
         """The turn of the rules before which others are drawn: another hour each day."""
-        day, second = divmod(self._hour - self._begin, DAY)
+        day, second = divmod(self.next_turn - self._begin, DAY)
         return int(second // HOUR) == int(day * 7) % 24
 
-    async def _confirm(self) -> None:
-        """As an operator does with ``tierproxy purge --yes``."""
-        for run in self._parts.catalogue.runs(100, open_only=True):
-            if run.state is RunState.WAITING:
-                await self._parts.catalogue.save_run(replace(run, confirmed=True), expected=RunState.WAITING)
-                self.findings.confirmed += 1
-        await self._purges.runs.work()
-
     async def _measure(self) -> None:
-        space, week = self._parts.space, self._week
+        space, week = self.parts.space, self._week
         self.findings.check(
-            space.used <= space.settings.max_bytes, f"{space!r} is above its budget at {self._clock.now():.0f}"
+            space.used <= space.settings.max_bytes, f"{space!r} is above its budget at {self.clock.now():.0f}"
         )
         week.peak = max(week.peak, space.used)
-        if (self._hour - self._begin) % (7 * DAY) == 0:
+        if (self.next_turn - self._begin) % (7 * DAY) == 0:
             await self.end_week()
             self.findings.weeks.append(Week())
 
     async def end_week(self) -> None:
         """The growth of all counters since the week before."""
-        counted = dict(self._parts.counters.sample())
+        counted = dict(self.parts.counters.sample())
         growth = {name: count - self._before.get(name, 0) for name, count in counted.items()}
         self._before = counted
         week = self._week
         week.gets = Counter({one: growth[f"gets.{_side(one)}.{one}"] for one in Outcome})
         week.people = growth[f"reads.{Reason.PERSON}"] - growth["reads.corrected"]
         week.regrets = growth["regrets.person"]
-        booked = Counter({record.by: record.objects for record in await self._parts.catalogue.records(0)})
+        booked = Counter({record.by: record.objects for record in await self.parts.catalogue.records(0)})
         week.purged = booked - self._booked
-        week.used, self._booked = self._parts.space.used, booked
+        week.used, self._booked = self.parts.space.used, booked
 
     # ------------------------------------------------------------ explain
 
     async def _drawn(self) -> dict[ObjectName, Explanation]:
         """What is said now of the objects whose turn has come by the dry run, and once a day of others on disk."""
-        now = self._clock.now()
-        planned = await self._parts.catalogue.decided(Scope(self.rules, now), None, DRAWN)
+        now = self.clock.now()
+        planned = await self.parts.catalogue.decided(Scope(self.rules, now), None, DRAWN)
         said = self._explained([candidate.name for candidate in planned], now)
         if self._of_the_day():
             names = self._chance.sample(sorted(self._live), min(DRAWN, len(self._live)))
@@ -219,7 +163,7 @@ class SixtyDays:
         return said
 
     def _explained(self, names: list[ObjectName], now: float) -> dict[ObjectName, Explanation]:
-        standings = {name: self._parts.catalogue.standing(name) for name in names}
+        standings = {name: self.parts.catalogue.standing(name) for name in names}
         return {
             name: explain(standing, self.rules, now)
             for name, standing in standings.items()
@@ -228,9 +172,9 @@ class SixtyDays:
 
     def _compare(self, samples: dict[ObjectName, Explanation]) -> None:
         """Right after the turn of the rules, before pressure has its own."""
-        when = f"hour {(self._hour - self._begin) / HOUR:.0f}"
+        when = f"hour {(self.next_turn - self._begin) / HOUR:.0f}"
         for name, said in samples.items():
-            entry = self._parts.catalogue.find(name)
+            entry = self.parts.catalogue.find(name)
             by = entry.purged_by if entry is not None and entry.blob is None else ""
             self.findings.check(
                 by == said.by, f"{name}: explained as {said.fate} by {said.by!r}, purged by {by!r}, {when}"
@@ -242,16 +186,16 @@ class SixtyDays:
 
     async def end(self) -> Findings:
         """The last checks."""
-        await self._clock.advance(self._hour - self._clock.now())
-        await self._end_of_hour()
+        await self.pass_turns(self.next_turn)
         await self.end_week()
+        self.findings.confirmed = self.confirmed
         self._check_reasons()
-        parts = self._parts
+        parts = self.parts
         await check_invariants(parts.catalogue, parts.disk, parts.space, root=Path(parts.config.node.data_dir))
         return self.findings
 
     def _check_reasons(self) -> None:
-        findings, catalogue = self.findings, self._parts.catalogue
+        findings, catalogue = self.findings, self.parts.catalogue
         purging = [rule for rule in self.rules.rules if rule.then and rule.then.kind is ActionKind.PURGE]
         reasons = {PRESSURE, *(by_rule(rule.name) for rule in purging)}
         runs = {run.number: run for run in catalogue.runs(EVERYONE)}
@@ -274,12 +218,6 @@ def _side(outcome: Outcome) -> str:
     return "hits" if outcome in {Outcome.MEMORY, Outcome.DISK} else "misses"
 
 
-def body(name: ObjectName, size: int) -> bytes:
-    """What was written under ``name``."""
-    piece = hashlib.blake2b(name.key.encode()).digest()
-    return (piece * (size // len(piece) + 1))[:size]
-
-
 def scaled(text: str, scale: float, budget: int) -> str:
     """The rule file ``text`` for bodies of ``scale`` times their size: the budget, and sizes in conditions. The rules
     have their turn every hour, at which the script lets them look (59 minutes: an hour of sums of parts of seconds may
@@ -293,29 +231,13 @@ def scaled(text: str, scale: float, budget: int) -> str:
     return text
 
 
-@asynccontextmanager
-async def still_node(config: Config, alt: AltTier, clock: VirtualClock) -> AsyncIterator[Node]:
-    async def open_parts() -> Parts:
-        return assemble(await open_local(config, cast(AltTier, Kept(alt)), clock))
-
-    node = StillNode(open_parts, lambda _parts: None)
-    await node.start()
-    try:
-        yield node
-    finally:
-        await node.stop(5)
-
-
 async def run(options: argparse.Namespace, directory: Path) -> tuple[Findings, RuleSet]:
     model = model_for("office", owners=options.owners, mails_per_day=options.mails_per_day)
     traffic = Traffic(model, days=options.days, seed=options.seed)
-    clock = VirtualClock(traffic.start)
+    clock = StillClock(traffic.start)
     rules = directory / "rules.toml"
     rules.write_text(scaled(options.rules.read_text(), options.scale, parse_size(options.budget)))
-    # Without a limit of speed: a pause would be one of virtual time, which stands still meanwhile.
-    purge = PurgeSection(rules=str(rules), max_objects_per_second=0)
-    config = config_for(directory / "data", purge=purge)
-    async with still_node(config, MemoryAlt(clock=clock), clock) as node:
+    async with still_node(directory / "data", rules, clock) as node:
         daily = options.samples // max(options.days - 2, 1) + 1  # the first days have little to draw from
         days = SixtyDays(node.parts, clock, options.scale, daily)
         await _play(days, traffic, model)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+from contextvars import ContextVar
 from typing import Any
 
 SECRET = re.compile(r"(secret|password|token|signature|credential|authorization)", re.IGNORECASE)
@@ -13,11 +14,17 @@ SIGNED = re.compile(
 )
 MASK = "****"
 ALARMS = "tierproxy.store.alarms"
+TRACE_ID: ContextVar[str] = ContextVar("trace_id", default="")
+"""The trace (W3C Trace Context: 32 hex digits) of the request that this task works for; "": it named none. What the
+request starts in the background has it too."""
 
 
 def event(logger: logging.Logger, level: int, name: str, /, **facts: Any) -> None:
-    """Log ``name`` (a short constant phrase) with ``facts``; exceptions as ``error=exception``."""
+    """Log ``name`` (a short constant phrase) with ``facts``; exceptions as ``error=exception``. Lines of a request that
+    is part of a trace say of which (``trace_id``)."""
     if logger.isEnabledFor(level):
+        if trace_id := TRACE_ID.get():
+            facts["trace_id"] = trace_id
         logger.log(level, name, extra={"facts": facts})
 
 

@@ -14,13 +14,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from tierproxy.alt.limit import Counted
 from tierproxy.config.sections import Config
 from tierproxy.disk.mark import CommitMark
 from tierproxy.errors import AltError, TierproxyError
 from tierproxy.history.log import History
 from tierproxy.logs import event
 from tierproxy.mail.names import Naming
-from tierproxy.ports import Alarms, AltTier, Catalogue, Clock, DiskTier, Hot
+from tierproxy.metrics import Activity, Exposition
+from tierproxy.ports import Alarms, Catalogue, Clock, DiskTier, Hot
 from tierproxy.purge.pressure import PressurePurge
 from tierproxy.purge.service import PurgeService
 from tierproxy.store.bookkeeping import Bookkeeping
@@ -54,16 +56,30 @@ class Server(Protocol):
     async def stop(self, grace: float) -> None: ...
 
 
+class Admin(Server, Protocol):
+    """What listens for operators."""
+
+    def login_url(self) -> str:
+        """loop. Logs a browser in, once and soon."""
+        ...
+
+    def follow(self, config: Config) -> None:
+        """loop. A configuration in which the reloadable options have changed."""
+        ...
+
+
 @dataclass
 class Parts:
-    """Everything a node consists of, wired together but not started. ``closers`` are called last, in reverse."""
+    """Everything a node consists of, wired together but not started. ``works``: what else runs beside, and its name.
+    ``closers`` are called last, in reverse. ``activity``: of the object port, once there is one;
+    ``object_url``: where it is. ``ready``: clients are served."""
 
     config: Config
     clock: Clock
     alarms: Alarms
     catalogue: Catalogue
     disk: DiskTier
-    alt: AltTier
+    alt: Counted
     hot: Hot
     space: Space
     counters: Counters
@@ -84,6 +100,11 @@ class Parts:
     mark: CommitMark
     history: History
     check_alt: Callable[[], Awaitable[None]] | None = None
+    metrics: Exposition | None = None
+    activity: Callable[[], Activity] = Activity
+    object_url: str | None = None
+    ready: bool = False
+    works: list[tuple[Callable[[], Awaitable[None]], str]] = field(default_factory=list)
     closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
 
     @property
@@ -96,13 +117,18 @@ class Node:
     """A process' one node. ``start`` once, ``stop`` once; a failing ``start`` stops what it had started."""
 
     def __init__(
-        self, open_parts: Callable[[], Awaitable[Parts]], make_server: Callable[[Parts], Server | None]
+        self,
+        open_parts: Callable[[], Awaitable[Parts]],
+        make_server: Callable[[Parts], Server | None],
+        make_admin: Callable[[Parts], Admin | None] = lambda _parts: None,
     ) -> None:
         self._open_parts = open_parts
         self._make_server = make_server
+        self._make_admin = make_admin
         self._parts: Parts | None = None
         self._background: list[asyncio.Task[None]] = []
         self.server: Server | None = None
+        self.admin: Admin | None = None
 
     @property
     def parts(self) -> Parts:
@@ -132,7 +158,12 @@ class Node:
             self.server = self._make_server(parts)
             if self.server is not None:
                 await self.server.start()
+            parts.object_url = self.url
+            self.admin = self._make_admin(parts)
+            if self.admin is not None:
+                await self.admin.start()
             self._start_background(parts)
+            parts.ready = True
         except BaseException:
             await self.stop(0)
             raise
@@ -142,6 +173,9 @@ class Node:
         """Within about ``grace`` seconds (default: the configured one). Never raises for what is journaled anyway."""
         parts = self.parts
         limit = parts.config.node.shutdown_grace if grace is None else grace
+        parts.ready = False
+        if self.admin is not None:
+            await self.admin.stop(limit)
         if self.server is not None:
             await self.server.stop(limit)
         await self.quiet()
@@ -173,6 +207,7 @@ class Node:
     def reload(self, config: Config) -> None:
         """loop. Apply the reloadable options of ``config``; the others wait for the next start."""
         parts = self.parts
+        parts.config = config
         parts.policies.reload(config)
         parts.tally.reload(config.counting)
         parts.bookkeeping.reload(config.counting)
@@ -181,6 +216,8 @@ class Node:
         parts.queue.reload(config.queue)
         parts.scrub.reload(config.scrub)
         parts.history.reload(config.history)
+        if self.admin is not None:
+            self.admin.follow(config)
         event(log, logging.INFO, "configuration reloaded")
 
     async def _first_look(self) -> None:
@@ -200,7 +237,7 @@ class Node:
             (parts.recovery.run, "recovery"),
             (parts.store.multipart.keep_expiring, "multipart-expiry"),
         ]
-        works += parts.purges.works()
+        works += [*parts.purges.works(), *parts.works]
         if parts.check_alt is not None:
             works.append((parts.check_alt, "alt-check"))
         for work, name in works:

@@ -17,13 +17,17 @@ T = TypeVar("T")
 
 class ThreadPool:
     """A pool of at most ``size`` threads called ``tierproxy-<name>-N`` (``tierproxy.ports.Offload``). ``nice``: how far
-    they stand back (0 to 19) where threads have a priority of their own, which is Linux."""
+    they stand back (0 to 19) where threads have a priority of their own, which is Linux. ``last``: there they run only
+    while nobody else wants the processor; not for threads that may hold a lock somebody waits for, the interpreter's
+    among them."""
 
-    def __init__(self, name: str, size: int, *, nice: int = 0) -> None:
+    def __init__(self, name: str, size: int, *, nice: int = 0, last: bool = False) -> None:
         self.name = name
         self.size = size
         self._executor = ThreadPoolExecutor(
-            size, thread_name_prefix=f"tierproxy-{name}", initializer=partial(_stand_back, nice) if nice else None
+            size,
+            thread_name_prefix=f"tierproxy-{name}",
+            initializer=partial(_stand_back, nice, last) if nice or last else None,
         )
 
     def __repr__(self) -> str:
@@ -37,12 +41,14 @@ class ThreadPool:
         await asyncio.get_running_loop().run_in_executor(None, self._executor.shutdown)
 
 
-def _stand_back(nice: int) -> None:
+def _stand_back(nice: int, last: bool) -> None:
     """Lower the priority of this thread alone: on Linux a thread is to setpriority what a process is elsewhere."""
     if sys.platform == "linux":
         thread = threading.get_native_id()
         with suppress(OSError):  # what may not be lowered stays: a pool without threads would be worse
             os.setpriority(os.PRIO_PROCESS, thread, max(nice, os.getpriority(os.PRIO_PROCESS, thread)))
+            if last:
+                os.sched_setscheduler(thread, os.SCHED_IDLE, os.sched_param(0))
 
 
 def worker_thread(name: str, body: Callable[[], None]) -> Callable[[], None]:

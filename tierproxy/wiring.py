@@ -8,12 +8,12 @@ import platform
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tierproxy.alt.bucket import Finding, Level, check_buckets
 from tierproxy.alt.limit import Counted, Limited
 from tierproxy.alt.mapping import BucketMap, Place
-from tierproxy.alt.s3 import S3Alt
 from tierproxy.catalogue import SqliteCatalogue, catalogue_file
 from tierproxy.clock import SystemClock
 from tierproxy.config.sections import Config
@@ -27,9 +27,10 @@ from tierproxy.hot.memory import memory_tier
 from tierproxy.logs import event
 from tierproxy.mail.names import Naming
 from tierproxy.mail.probes import refuse_slow
+from tierproxy.metrics import Activity, Exposition, LoopLag, Measured, Sources, otel_spans
 from tierproxy.node import Node, Parts, Server
 from tierproxy.offload import ThreadPool
-from tierproxy.ports import Alarms, AltTier, Catalogue, Clock, DiskTier, Hot
+from tierproxy.ports import Alarms, AltTier, Catalogue, Clock, DiskTier, Hot, Spans
 from tierproxy.purge.service import PurgeService
 from tierproxy.s3api.app import ObjectApp
 from tierproxy.s3api.auth import AccessKey, Authenticator, Open, SigV4
@@ -65,6 +66,9 @@ from tierproxy.store.tiered import TieredStore
 from tierproxy.store.upload import UploadQueue
 from tierproxy.store.writer import Writer
 
+if TYPE_CHECKING:
+    from tierproxy.alt.bucket import Finding
+
 log = logging.getLogger(__name__)
 ALT_CHECK_PERIOD = 60.0
 
@@ -89,7 +93,7 @@ class Doors:
 def assemble(doors: Doors) -> Parts:
     """loop. Wire a store and everything that works beside it; nothing is started."""
     config, clock, catalogue, disk, hot = doors.config, doors.clock, doors.catalogue, doors.disk, doors.hot
-    alt = doors.alt if isinstance(doors.alt, Counted) else Counted(doors.alt)
+    alt = doors.alt if isinstance(doors.alt, Counted) else Counted(doors.alt, clock)
     alarms, counters, tasks, order = AlarmBoard(), Counters(), Tasks(), KeyOrder()
     history = doors.open_history(alarms)
     naming, leases = doors.naming, Leases()
@@ -136,7 +140,7 @@ def assemble(doors: Doors) -> Parts:
     around = Around(alt=alt, changes=changes, order=order, space=space, tasks=tasks)
     writer = Writer(
         disk=disk, catalogue=catalogue, changes=changes, around=around, buckets=buckets, policies=policies,
-        order=order, space=space, queue=queue, health=health, tasks=tasks, clock=clock,
+        order=order, space=space, queue=queue, health=health, tasks=tasks, clock=clock, counters=counters,
     )  # fmt: skip
     deleter = Deleter(
         catalogue=catalogue, changes=changes, buckets=buckets, policies=policies, order=order, shelf=shelf,
@@ -252,33 +256,64 @@ def refuse_lost_catalogue(root: Path) -> None:
         )
 
 
-def build(config: Config, *, clock: Clock | None = None, alt: AltTier | None = None) -> Node:
-    """A node for ``config``, not started. ``alt`` replaces the S3 server of the configuration (tests, demo)."""
+def build(
+    config: Config, *, clock: Clock | None = None, alt: AltTier | None = None, config_file: Path | None = None
+) -> Node:
+    """A node for ``config``, not started. ``alt`` replaces the S3 server of the configuration (tests, demo);
+    ``config_file``: where ``config`` is from, for child processes."""
     time = clock or SystemClock()
 
     async def open_parts() -> Parts:
         backend = alt or open_alt(config, time)
         parts = assemble(await open_local(config, backend, time))
+        watch(parts)
         if config.alt.check_at_start:
             parts.check_alt = alt_check(config, parts)
         return parts
 
-    return Node(open_parts, lambda parts: object_server(config, parts))
+    from tierproxy.wiring_admin import admin_server  # FastAPI: only where a node is built
+
+    return Node(
+        open_parts, lambda parts: object_server(config, parts),
+        lambda parts: admin_server(config, parts, config_file=config_file),
+    )  # fmt: skip
+
+
+def watch(parts: Parts) -> None:
+    """loop. What is looked at from outside: /metrics, and how late the loop is."""
+
+    def activity() -> Activity:
+        return parts.activity()  # there is one once clients are served
+
+    lag, live = LoopLag(parts.clock), parts.purges.live
+    measured = Measured(parts.catalogue, parts.clock, live.current)
+    parts.works.append((lag.run, "loop-lag"))
+    parts.closers.append(measured.stop)
+    parts.metrics = Exposition(
+        Sources(
+            config=lambda: parts.config, clock=parts.clock, version=version("tierproxy"), alarms=parts.alarms,
+            catalogue=parts.catalogue, alt=parts.alt, hot=parts.hot, space=parts.space, counters=parts.counters,
+            queue=parts.queue, purges=parts.purges, scrub=parts.scrub, history=parts.history, lag=lag,
+            measured=measured, activity=activity,
+        )
+    )  # fmt: skip
 
 
 def open_alt(config: Config, clock: Clock) -> AltTier:
     """The configured S3 server, counted and limited. Reads credentials, which may ask the instance's metadata service:
     call it before requests are served. Raises ConfigError."""
+    from tierproxy.alt.s3 import S3Alt  # boto3: only where an alt tier is opened
+
     threads = ThreadPool("alt", 8)
     alt = S3Alt(config.alt, BucketMap(config.bucket, config.dynamic_buckets), threads, clock=clock)
-    return OwnThreads(Counted(Limited(alt, config.alt.concurrency, patience=config.alt.retry_timeout)), threads)
+    return OwnThreads(Limited(alt, config.alt.concurrency, patience=config.alt.retry_timeout), threads, clock)
 
 
 class OwnThreads(Counted):
     """The outermost alt tier: what it counts is what the store asked for. Ends its threads with itself."""
 
-    def __init__(self, alt: AltTier, threads: ThreadPool) -> None:
-        super().__init__(alt)
+    def __init__(self, alt: AltTier, threads: ThreadPool, clock: Clock) -> None:
+        super().__init__(alt, clock)
         self._threads = threads
 
     async def close(self) -> None:
@@ -289,6 +324,7 @@ class OwnThreads(Counted):
 def alt_check(config: Config, parts: Parts) -> Callable[[], Awaitable[None]]:
     """Look at alt's buckets beside the first requests: what would lose or freeze mail becomes an alarm. A bucket that
     cannot be used (alt is down, perhaps) is looked at again every minute, until it can."""
+    from tierproxy.alt.bucket import Level
 
     async def check() -> None:
         places = BucketMap(config.bucket, config.dynamic_buckets).places()
@@ -312,6 +348,8 @@ def alt_check(config: Config, parts: Parts) -> Callable[[], Awaitable[None]]:
 
 
 async def _look(config: Config, places: Sequence[Place]) -> list[Finding]:
+    from tierproxy.alt.bucket import check_buckets
+
     threads = ThreadPool("alt-check", 1)
     try:
         return await threads.run(check_buckets, config.alt, places)
@@ -327,10 +365,22 @@ def authenticator(config: Config, clock: Clock) -> Authenticator:
     return SigV4(keys, config.listen.region, clock)
 
 
+def traced(config: Config, parts: Parts) -> Spans | None:
+    """Where requests and operations of alt are traced to, if anywhere. Raises ConfigError."""
+    if not config.node.otel_endpoint:
+        return None
+    spans = otel_spans(config.node.otel_endpoint, version=version("tierproxy"), data=config.node.data_dir)
+    parts.closers.append(spans.close)
+    parts.alt.spans = spans
+    return spans
+
+
 def object_server(config: Config, parts: Parts) -> Server:
     """The object port. Raises ConfigError."""
     app = ObjectApp(
         parts.store, authenticator(config, parts.clock), config.listen, parts.clock,
-        access_log=config.node.access_log, folder_class=parts.naming.folder_class,
+        access_log=config.node.access_log, folder_class=parts.naming.folder_class, spans=traced(config, parts),
     )  # fmt: skip
-    return ObjectServer(config.listen, app, parts.clock)
+    server = ObjectServer(config.listen, app, parts.clock)
+    parts.activity = lambda: Activity(server.connections, app.running, app.answers)
+    return server

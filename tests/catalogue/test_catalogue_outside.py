@@ -75,6 +75,8 @@ async def test_a_reader_answers_as_the_node_does(tmp_path: Path) -> None:
             assert reader.standing(OTHER) == catalogue.standing(OTHER)
             assert reader.records(0) == await catalogue.records(0)
             assert reader.rollups(60, 0, 1e9) == await catalogue.rollups(60, 0, 1e9)
+            assert reader.grown(60, 0, 1e9).counters == {"reads.person": 1}
+            assert reader.grown(60, 1e9, 2e9).counters == {}
             assert reader.shadow() == await catalogue.shadow()
             assert (reader.runs(9), reader.run(1), reader.run_rules(1)) == (catalogue.runs(9), catalogue.run(1), [])
             assert (reader.versions("live", 9), reader.version(1)) == ([catalogue.version(1)], catalogue.version(1))

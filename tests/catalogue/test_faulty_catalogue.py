@@ -17,6 +17,7 @@ from tierproxy.traffic import Counts
 READS = {
     "page", "dirty_page", "entries_in", "blob_page", "blobs_known", "keys_after", "check", "close",
     "rollups", "records", "shadow", "survey", "decided", "pressed", "ahead", "small_bytes", "stats",
+    "gauges",
 }  # fmt: skip
 
 

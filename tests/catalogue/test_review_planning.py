@@ -12,6 +12,7 @@ from tierproxy.catalogue.connection import connect
 from tierproxy.catalogue.database import Reads
 from tierproxy.catalogue.pressing import decided, pressed
 from tierproxy.catalogue.survey import survey
+from tierproxy.catalogue.turns import Ending, Turns
 from tierproxy.model import ObjectName
 from tierproxy.purges import Scope, Survey
 from tierproxy.rules.language import MOST_PATTERNS, MOST_RULES, parse
@@ -58,7 +59,7 @@ async def test_the_largest_rule_files_are_no_more_than_sqlite_takes_as_it_comes(
                 reads.connection.setlimit(limit, value)
             found = 0 if make == "rules" else 1
             with reads.snapshot():
-                assert survey(reads, scope).of(0).objects == found
+                assert survey(reads, scope, Turns(Ending().wait)).of(0).objects == found
                 assert len(decided(reads, scope, None, 10)) == found
                 assert len(pressed(reads, scope, Order.LRU, 10, None, False, None)) == 1
         finally:

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 
 from tests.catalogue.planned import Drawn, drawn_objects, filled
 from tierproxy.catalogue import stats
+from tierproxy.catalogue.turns import Turns
 from tierproxy.model import ObjectName, State
 from tierproxy.purges import Standing
 from tierproxy.stats import AGES, OLDEST, Breakdown, StatsRow
@@ -46,6 +47,21 @@ async def _compare(objects: Sequence[Drawn]) -> None:
 def _age(standing: Standing) -> str:
     age = NOW - standing.entry.written_at
     return next((label for label, bound in AGES if age < bound), OLDEST)
+
+
+@bounded
+@given(drawn_objects())
+def test_one_look_tells_what_four_looks_tell(objects: list[Drawn]) -> None:
+    asyncio.run(_compare_overview(objects))
+
+
+async def _compare_overview(objects: Sequence[Drawn]) -> None:
+    async with filled(objects) as catalogue:
+        reads, turns = catalogue._database.reads, Turns(lambda _seconds: None)
+        for bucket in ("", *BUCKETS):
+            found = stats.overview(reads, bucket, NOW, turns)
+            assert found.heat == stats.heat(reads, bucket, NOW, turns)
+            assert list(found.tables) == [stats.table(reads, by, bucket, NOW, turns) for by in LABELS]
 
 
 LABELS: dict[Breakdown, Callable[[Standing], str]] = {

@@ -22,7 +22,10 @@ from tierproxy.config.sections import AltSection
 from tierproxy.errors import ConfigError
 from tierproxy.model import ObjectName
 from tierproxy.offload import ThreadPool
+from tierproxy.rules.language import parse
+from tierproxy.rules.lint import accept
 
+EXAMPLE = Path(__file__).resolve().parents[2] / "config" / "rules.toml"
 MAIL = Delivered(3, "alice/u.4", 5, "00")
 
 
@@ -51,6 +54,20 @@ def test_secrets_are_made_once_and_for_their_owner_alone(tmp_path: Path) -> None
     (tmp_path / "secret").write_text("")
     with pytest.raises(ConfigError, match="is empty"):
         home.secret()
+
+
+def test_the_first_run_has_rules_without_a_doubt_about_them_and_a_later_one_keeps_what_was_made_of_them(
+    tmp_path: Path,
+) -> None:
+    home = Home(tmp_path)
+    home.write_rules()
+    rules, findings = accept(home.rules_file.read_text(), now=0.0)
+    assert [rule.name for rule in rules.rules] == [rule.name for rule in parse(EXAMPLE.read_text()).rules]
+    assert findings == []
+    assert home.config(AltSection(), "127.0.0.1:9300").purge.rules == str(home.rules_file)
+    home.rules_file.write_text("changed")
+    home.write_rules()
+    assert home.rules_file.read_text() == "changed"
 
 
 def test_the_written_configuration_is_the_one_in_force(tmp_path: Path) -> None:

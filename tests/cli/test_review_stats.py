@@ -9,8 +9,9 @@ import pytest
 from tests.cli.aged import answer, name, run
 from tests.cli.live import live_node, until
 from tierproxy.cli.client import Door, ObjectClient
-from tierproxy.cli.stats import PeoplesHits, _peoples_hits
+from tierproxy.desk.series import peoples_hits
 from tierproxy.traffic import Rollup
+from tierproxy.wire.status import PeoplesHits
 
 
 def test_stats_says_how_people_were_served_beside_how_everybody_was(aged: Path) -> None:
@@ -31,19 +32,25 @@ def test_stats_says_how_people_were_served_beside_how_everybody_was(aged: Path) 
         assert max(map(len, shown.splitlines())) <= 80
 
 
+NOBODY = PeoplesHits(reads=0, hits=0, ratio=None)
+
+
 @pytest.mark.parametrize(
     ("grown", "found"),
     [
-        ({"reads.person.hits": 8, "reads.person.misses": 4}, PeoplesHits(12, 8)),
+        ({"reads.person.hits": 8, "reads.person.misses": 4}, PeoplesHits(reads=12, hits=8, ratio=8 / 12)),
         (
             {"reads.person.hits": 8, "reads.person.misses": 4, "reads.corrected.hits": 2, "reads.corrected.misses": 3},
-            PeoplesHits(7, 6),
+            PeoplesHits(reads=7, hits=6, ratio=6 / 7),
         ),
-        ({"reads.person.hits": 1, "reads.corrected.hits": 5, "reads.corrected.misses": 1}, PeoplesHits(0, 0)),
-        ({"reads.person": 3}, PeoplesHits(0, 0)),
+        (
+            {"reads.person.hits": 1, "reads.corrected.hits": 5, "reads.corrected.misses": 1},
+            PeoplesHits(reads=0, hits=0, ratio=None),
+        ),
+        ({"reads.person": 3}, PeoplesHits(reads=0, hits=0, ratio=None)),
     ],
 )
 def test_scans_are_taken_out_of_the_hits_of_people(grown: dict[str, int], found: PeoplesHits) -> None:
     halves = [Rollup(0, 60, grown), Rollup(60, 60, {})]
-    assert _peoples_hits(halves) == found
+    assert peoples_hits(halves) == found
     assert found.ratio is None or 0 <= found.ratio <= 1

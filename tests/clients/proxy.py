@@ -26,6 +26,7 @@ from cryptography.x509.oid import NameOID
 
 from tierproxy.alt.client import s3_client
 from tierproxy.config.describe import annotated
+from tierproxy.config.operators import AdminSection
 from tierproxy.config.sections import (
     AltSection,
     BucketSection,
@@ -183,6 +184,7 @@ class Proxy:
                 tls_certificate=str(self.certificate) if self._tls else "",
                 tls_key=str(self.home / "key.pem") if self._tls else "",
             ),
+            admin=AdminSection(address="127.0.0.1:0"),
             alt=AltSection(
                 endpoint=self.alt.endpoint,
                 access_key_id=self.alt.access_key,

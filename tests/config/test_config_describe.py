@@ -139,6 +139,12 @@ def test_any_text_survives_toml(text: str) -> None:
     assert tomllib.loads(f"x = {quoted(text)}")["x"] == text
 
 
+def test_a_size_is_written_in_the_units_it_was_meant_in() -> None:
+    assert [show_size(size) for size in (48_000_000, 64 * 2**20, 750_000_000, 2**40, 1500, 1023)] == [
+        "48MB", "64MiB", "750MB", "1TiB", "1500", "1023",
+    ]  # fmt: skip
+
+
 @settings(deadline=None, max_examples=200)
 @given(st.integers(0, 2**60))
 def test_any_size_is_written_exactly(size: int) -> None:

@@ -58,7 +58,7 @@ def test_every_command_that_is_named_exists() -> None:
         for line in re.findall(r"(?:`|^    (?:\.venv/bin/)?)tierproxy ([a-z ]+)", page.read_text(), flags=re.MULTILINE):
             words = line.split()
             assert words[0] in first_words, f"{page}: tierproxy {line}"
-            if words[0] in {"queue", "catalogue", "config"} and len(words) > 1:
+            if words[0] in {"admin", "queue", "catalogue", "config", "history", "rules"} and len(words) > 1:
                 assert " ".join(words[:2]) in known, f"{page}: tierproxy {line}"
 
 
@@ -67,6 +67,18 @@ def test_every_link_to_a_file_leads_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists() or str(page.parent / target) in later, f"{page}: {target}"
+
+
+def anchors(page: Path) -> set[str]:
+    """What links may name after ``#``: the headings, as git hosts write them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_link_to_a_heading_leads_to_one() -> None:
+    for page in PAGES:
+        for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text()):
+            assert anchor in anchors(page.parent / target if target else page), f"{page}: {target}#{anchor}"
 
 
 def test_exit_codes_in_the_documentation_are_those_of_the_program() -> None:

@@ -142,7 +142,7 @@ def test_a_log_is_imported_without_a_configuration(tmp_path: Path) -> None:
     log.write_bytes(lines(combined(f"GET /mail/{KEY} HTTP/1.1"), "nonsense", combined(f"HEAD /mail/{KEY} HTTP/1.1")))
     result = tierproxy("import", "nginx", log, "--out", tmp_path / "out")
     assert result.exit_code == 0, result.stderr
-    assert "1 events of 3 lines in 1 segments" in result.stdout
+    assert "1 event of 3 lines in 1 segment in " in result.stdout
     assert "line 2: not of the combined format" in result.stderr
     assert "left out: 1 HEAD 200" in result.stderr
     again = json.loads(tierproxy("import", "nginx", log, "--out", tmp_path / "out", "--json").stdout)

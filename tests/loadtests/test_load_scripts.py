@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -59,13 +60,25 @@ def test_plans_are_measured_beside_reads(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium (tests/install-debian-packages.sh)")
+def test_the_dashboard_is_measured_beside_reads(tmp_path: Path) -> None:
+    short = ("--entries", "2000", "--objects", "50", "--rate", "100", "--seconds", "1", "--rounds", "1", "--noted", "4")
+    output = run("bench_dashboard.py", *short, "--dir", tmp_path)
+    for line in ("panels, started again", "Rule by rule", "one open", "one in Chromium", "node without readers"):
+        assert line in output
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
 def test_locust_plays_mail_without_a_failure(tmp_path: Path) -> None:
     output = run("locustfile.py", "--seconds", "3", "--users", "5", "--dir", tmp_path)
     assert output.splitlines()[-1].startswith("OK:")
     assert not list(tmp_path.iterdir())
 
 
-SCRIPTS = ["outage.py", "stampede.py", "large.py", "bench_store.py", "bench_plan.py", "locustfile.py"]
+SCRIPTS = [
+    "outage.py", "stampede.py", "large.py", "bench_store.py", "bench_plan.py", "bench_dashboard.py", "locustfile.py",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

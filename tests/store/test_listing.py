@@ -83,6 +83,19 @@ def test_pages_add_up_to_what_there_is(
     asyncio.run(run())
 
 
+async def test_a_key_that_ends_with_the_delimiter_is_a_common_prefix_whoever_has_it(tmp_path: Path) -> None:
+    alt = FaultyAlt(MemoryAlt())
+    await alt.put(name("a/"), MemorySource(b"theirs"), Headers(), md5="")
+    request = ListRequest(BUCKET, "", "/", "", 10)
+    async with rig(tmp_path, alt=alt, bucket=SHARED) as r:
+        page = await r.parts.store.page(request)
+        assert (page.objects, page.prefixes) == ((), ("a/",))
+    async with rig(tmp_path / "own") as r:
+        await r.put("a/", b"ours")
+        page = await r.parts.store.page(request)
+        assert (page.objects, page.prefixes) == ((), ("a/",))
+
+
 async def test_a_listing_that_needs_alt_fails_without_it(tmp_path: Path) -> None:
     alt = FaultyAlt(MemoryAlt())
     async with rig(tmp_path, alt=alt, bucket=SHARED, queue=PATIENT) as r:

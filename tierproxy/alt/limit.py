@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import TypeVar
 
+from tierproxy.clock import SystemClock
 from tierproxy.errors import AltUnavailable, TierproxyError
 from tierproxy.model import AltObject, ByteRange, Headers, ListPage, ListRequest, ObjectName
-from tierproxy.ports import AltBody, AltTier, Source
+from tierproxy.ports import AltBody, AltTier, Clock, Source, Spans
+from tierproxy.stats import Latency
 
 T = TypeVar("T")
 BODIES = 4  #: bodies at once for each request at once
@@ -204,10 +206,14 @@ class Counted:
     """Counts operations by class (get, head, put, delete, copy, list) and outcome ("ok" or the error's class name).
 
     ``requests[class, outcome]``; bodies that break are ("body", error). One operation may be several HTTP requests.
+    ``latency[class]``: of those that succeeded, of a get until its headers are here.
     """
 
-    def __init__(self, alt: AltTier) -> None:
+    def __init__(self, alt: AltTier, clock: Clock | None = None) -> None:
+        self.spans: Spans | None = None  #: where operations are traced to
         self._alt = alt
+        self._clock = clock or SystemClock()
+        self.latency: defaultdict[str, Latency] = defaultdict(Latency)
         self.requests: Counter[tuple[str, str]] = Counter()
         self.bytes_read = 0
         self.bytes_written = 0
@@ -276,10 +282,18 @@ class Counted:
             yield chunk
 
     async def _count(self, kind: str, call: Awaitable[T]) -> T:
+        if self.spans is None:
+            return await self._timed(kind, call)
+        with self.spans.call(kind):
+            return await self._timed(kind, call)
+
+    async def _timed(self, kind: str, call: Awaitable[T]) -> T:
         outcome = "cancelled"
+        begin = self._clock.monotonic()
         try:
             result = await call
             outcome = "ok"
+            self.latency[kind].add(self._clock.monotonic() - begin)
             return result
         except Exception as error:
             outcome = type(error).__name__

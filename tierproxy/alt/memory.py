@@ -227,9 +227,10 @@ def page_of(found: dict[str, Listed], request: ListRequest) -> ListPage:
     """One page of ListObjectsV2 over ``found`` (by key), in byte order of UTF-8."""
     items: dict[str, Listed | None] = {}
     for key in sorted(found, key=str.encode):
-        item = rolled_up(key, request.prefix, request.delimiter)
+        group = common_prefix(key, request.prefix, request.delimiter)
+        item = key if group is None else group
         if key.startswith(request.prefix) and item.encode() > request.after.encode():
-            items.setdefault(item, found[key] if item == key else None)
+            items.setdefault(item, found[key] if group is None else None)
     page = list(items)[: max(request.limit, 0)]
     return ListPage(
         tuple(listed for item in page if (listed := items[item]) is not None),
@@ -238,7 +239,7 @@ def page_of(found: dict[str, Listed], request: ListRequest) -> ListPage:
     )
 
 
-def rolled_up(key: str, prefix: str, delimiter: str) -> str:
-    """The common prefix that stands for ``key`` in a listing, or the key itself."""
+def common_prefix(key: str, prefix: str, delimiter: str) -> str | None:
+    """What stands for ``key`` in a listing, also for a key that ends there (S3 CommonPrefixes). None: itself."""
     end = key.find(delimiter, len(prefix)) if delimiter else -1
-    return key if end < 0 else key[: end + len(delimiter)]
+    return None if end < 0 else key[: end + len(delimiter)]

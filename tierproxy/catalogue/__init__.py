@@ -6,13 +6,16 @@ returns. Another process uses ``open_reader`` and ``open_outside`` and nothing e
 """
 
 from tierproxy.catalogue.connection import catalogue_file
+from tierproxy.catalogue.finding import FoundPage, Wanted
 from tierproxy.catalogue.outside import CatalogueReader, OutsideChanges, hurry_from_outside, open_outside, open_reader
 from tierproxy.catalogue.sqlite import SqliteCatalogue
 
 __all__ = [
     "CatalogueReader",
+    "FoundPage",
     "OutsideChanges",
     "SqliteCatalogue",
+    "Wanted",
     "catalogue_file",
     "hurry_from_outside",
     "open_outside",

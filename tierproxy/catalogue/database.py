@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from tierproxy.catalogue.connection import connect, translated, translating
 from tierproxy.catalogue.migrations import migrate
 from tierproxy.catalogue.rows import Row
+from tierproxy.catalogue.turns import Ending
 from tierproxy.catalogue.writer import Writer
 from tierproxy.offload import ThreadPool
 from tierproxy.ports import Offload
@@ -132,6 +133,9 @@ class Database:
         self.pool = ReadPool(file, threads)
         self._plan_threads = ThreadPool("plans", 1, nice=PLAN_NICE)  # its thread starts with the first plan
         self.plans = ReadPool(file, self._plan_threads)
+        self._survey_threads = ThreadPool("surveys", 1, nice=PLAN_NICE)
+        self.surveys = ReadPool(file, self._survey_threads)
+        self.ending = Ending()
         self.writer = Writer(self._connection)
         self.change = self.writer.change
 
@@ -140,9 +144,12 @@ class Database:
         if self._closed:
             return
         self._closed = True
+        self.ending.end()
         self.plans.interrupt()
+        self.surveys.interrupt()
         await self.pool.call(self.writer.stop)  # first: from here on changes are refused
         await self._plan_threads.close()
+        await self._survey_threads.close()
         self.reads.close()  # on the thread that uses it, and before the writer's: the last to close removes the WAL
         await self.pool.call(self._finish)
 
@@ -156,6 +163,7 @@ class Database:
     def _finish(self) -> None:
         self.pool.close()
         self.plans.close()
+        self.surveys.close()
         try:
             with translating():
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -10,9 +10,11 @@ from typing import Any, TypeVar
 
 from tierproxy.catalogue.buckets import BucketReads
 from tierproxy.catalogue.connection import catalogue_file, connect, translating
-from tierproxy.catalogue.counting import rollups
+from tierproxy.catalogue.counting import grown, rollups
 from tierproxy.catalogue.database import READER_CACHE_KIB, Reads
 from tierproxy.catalogue.entries import find
+from tierproxy.catalogue.finding import FoundPage, Wanted, found
+from tierproxy.catalogue.gauges import OLDEST_PUT
 from tierproxy.catalogue.invariants import violations
 from tierproxy.catalogue.journal import JournalReads, hurry
 from tierproxy.catalogue.listing import page
@@ -52,13 +54,24 @@ class CatalogueReader:
         self.version, self.versions = versions.version, versions.versions
         plans = PlanReads(reads)
         self.survey, self.decided, self.pressed, self.ahead = plans.survey, plans.decided, plans.pressed, plans.ahead
-        self.standing, self.stats = plans.standing, plans.stats
+        self.standing, self.interrupt = plans.standing, plans.interrupt
+        self.stats, self.heat, self.overview, self.hurry = plans.stats, plans.heat, plans.overview, plans.hurry
+        self.removed = plans.removed
 
     def find(self, name: ObjectName) -> Entry | None:
         return find(self._reads, name)
 
     def page(self, request: ListRequest) -> ListPage:
         return self._snapshot(page, request)
+
+    def found(self, wanted: Wanted, limit: int) -> FoundPage:
+        """A page of objects, for a bounded number of rows looked at."""
+        return self._snapshot(found, wanted, limit)
+
+    def oldest_dirty_at(self) -> float | None:
+        """Since when the oldest object that alt does not have waits for its upload; None: there is none."""
+        row = self._reads.row(OLDEST_PUT)
+        return None if row is None else row[0]
 
     def check(self) -> list[str]:
         return self._snapshot(violations)
@@ -78,6 +91,10 @@ class CatalogueReader:
 
     def rollups(self, span: int, since: float, until: float) -> list[Rollup]:
         return rollups(self._reads, span, since, until)
+
+    def grown(self, span: int, since: float, until: float) -> Rollup:
+        """All rollups of that time as one."""
+        return grown(self._reads, span, since, until)
 
     def shadow(self, since_day: int = 0) -> ShadowRecord | None:
         return self._snapshot(shadow_record, since_day)
@@ -109,8 +126,10 @@ class OutsideChanges:
     def cancel_run(self, number: int, *, at: float | None = None) -> PurgeRun | None:
         return self._change(lambda connection: cancel_run(connection, number, at))
 
-    def add_version(self, version: Version) -> Version:
-        return self._change(lambda connection: add_version(connection, version))
+    def add_version(self, version: Version, *, newest: int | None = None) -> Version:
+        """``newest``: the number of the newest version of that kind as the caller knows it (0: none), None: whatever it
+        is. Raises StaleGeneration when there is another one by now."""
+        return self._change(lambda connection: add_version(connection, version, newest))
 
     def _change(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """All of ``work`` and word of it to the node, or nothing."""

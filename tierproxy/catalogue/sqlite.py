@@ -10,6 +10,7 @@ from tierproxy.catalogue.connection import catalogue_file
 from tierproxy.catalogue.counting import CountBook
 from tierproxy.catalogue.database import Database
 from tierproxy.catalogue.entries import Entries
+from tierproxy.catalogue.gauges import Gauges
 from tierproxy.catalogue.generations import BLOCK, Generations
 from tierproxy.catalogue.journal import Journal
 from tierproxy.catalogue.listing import Listing
@@ -76,6 +77,7 @@ class SqliteCatalogue:
         self.due, self.next_due, self.jobs = journal.due, journal.next_due, journal.jobs
         self.postpone, self.hurry, self.queue_totals = journal.postpone, journal.hurry, journal.queue_totals
         self.changed_outside = journal.changed_outside
+        self.gauges = Gauges(database).gauges
 
     def _counts(self, database: Database) -> None:
         counting = CountBook(database)

@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from tierproxy.catalogue.compile import Sql, read_since
 from tierproxy.catalogue.database import Reads
 from tierproxy.catalogue.scopes import Ground, Span, pages
+from tierproxy.catalogue.turns import Turns
 from tierproxy.purges import RuleCount, Scope, Survey
 from tierproxy.traffic import DAY
 
-PAGE = 200_000
-"""Rows grouped at a time: fewer take the interpreter's lock more often for nothing, all at once take far more memory to
-sort (``loadtests/bench_plan.py`` measures it)."""
+PAGE = 10_000
+"""Rows grouped at a time, in about 15 ms: after each page others get their turn. All at once would take far more memory
+to sort; fewer would take the interpreter's lock more often for nothing (``loadtests/bench_plan.py`` measures it)."""
 WEEK, MONTH = 7, 30
 CANDIDATE, DIRTY, PINNED, YOUNG = range(4)
 
@@ -21,11 +22,11 @@ _COUNTS = 6  #: objects, bytes, recent objects, recent bytes, reads of a week, o
 _LOW = 0xFFFFFFFF
 
 
-def survey(reads: Reads, scope: Scope) -> Survey:
+def survey(reads: Reads, scope: Scope, turns: Turns) -> Survey:
     """``Planning.survey``, on a connection in a snapshot."""
     ground = Ground(scope)
     sums: dict[tuple[int, int | None], list[int]] = {}
-    for span in pages(reads, ground.span, PAGE):
+    for span in turns.each(pages(reads, ground.span, PAGE)):
         for why, rule, *counts in _grouped(reads, ground, span):
             sum_ = sums.setdefault((why, rule), [0] * _COUNTS)
             sum_[:] = map(int.__add__, sum_, counts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from tierproxy.catalogue.database import Database, Reads
+from tierproxy.errors import StaleGeneration
 from tierproxy.purges import Version
 
 VERSION = "number, kind, at, author, reason, text, live_at"
@@ -44,7 +45,10 @@ class Versions(VersionReads):
         await self._change(lambda connection: connection.execute(LIVE, (at, number)).rowcount)
 
 
-def add_version(connection: sqlite3.Connection, version: Version) -> Version:
-    """As ``Catalogue.add_version``."""
+def add_version(connection: sqlite3.Connection, version: Version, newest: int | None = None) -> Version:
+    """As ``Catalogue.add_version``; ``newest`` as ``OutsideChanges.add_version``. Raises StaleGeneration."""
+    found = connection.execute(NEWEST, (version.kind, 1)).fetchone()
+    if newest is not None and (found[0] if found else 0) != newest:
+        raise StaleGeneration(f"version {found[0] if found else 0} was put in force by somebody else in the meantime")
     values = (version.kind, version.at, version.author, version.reason, version.text, version.live_at)
     return Version(*connection.execute(ADD, values).fetchall()[0])

@@ -13,8 +13,7 @@ from rich.table import Table
 from tierproxy.catalogue import catalogue_file, open_reader
 from tierproxy.cli.offline import Offline, offline, progress_bars, run_offline
 from tierproxy.cli.outcome import ExitCode, Group, out
-from tierproxy.cli.queue import data_of
-from tierproxy.cli.settings import AsJson, ConfigFile, configuration, print_json
+from tierproxy.cli.settings import AsJson, ConfigFile, configuration, data_of, print_json
 from tierproxy.cli.words import bytes_text
 from tierproxy.config.sections import Config
 from tierproxy.disk.fsio import Files

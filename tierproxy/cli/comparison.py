@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from tierproxy.catalogue import open_reader
+from tierproxy.cli.held import removed_table
+from tierproxy.cli.node import far, near
 from tierproxy.cli.outcome import warn
-from tierproxy.cli.settings import AsJson, ConfigFile, configuration, data_directory, print_json
-from tierproxy.cli.stats import removed_table
+from tierproxy.cli.settings import AsJson, ConfigFile, configuration, print_json
 from tierproxy.cli.tables import console, filled, table
 from tierproxy.cli.words import bytes_text, count_text, moment, share_text
 from tierproxy.clock import SystemClock
-from tierproxy.errors import ConfigError
-from tierproxy.purges import ShadowRecord
+from tierproxy.config.sections import Config
+from tierproxy.desk import rules as desk
 from tierproxy.traffic import DAY
+from tierproxy.wire.rules import Comparison
 
 
 def compare(
@@ -26,42 +26,39 @@ def compare(
 ) -> None:
     """The shadow rules beside the live ones over the last week: disk, misses, purges and regrets."""
     now = SystemClock().now()
-    with open_reader(data_directory(configuration(config))) as catalogue:
-        record = catalogue.shadow(int(now // DAY) - days)
-    if record is None:
-        raise ConfigError("there is no shadow", hint="set [purge] shadow to a rule file; the node begins one")
+    found = _compared(configuration(config), now, days)
     if as_json:
-        print_json(_compared(record) | {"days": days})
+        print_json(found)
         return
-    if now - record.since < days * DAY:
-        warn(f"the shadow began {moment(record.since)}: less than {count_text(days, 'day')} are compared")
-    _show_comparison(record, days)
+    if now - found.since < days * DAY:
+        warn(f"the shadow began {moment(found.since)}: less than {count_text(days, 'day')} are compared")
+    _show(found)
 
 
-def _compared(record: ShadowRecord) -> dict[str, Any]:
-    document = asdict(record)
-    for kind in ("live", "shadow"):
-        document[kind] = list(document[kind].values())
-    return document
+def _compared(config: Config, now: float, days: int) -> Comparison:
+    node = far(config)
+    if node is not None:
+        return node.get(Comparison, "/rules/compare", days=days)
+    return near(config, lambda catalogue: desk.comparison(catalogue, now, days))
 
 
-def _show_comparison(record: ShadowRecord, days: int) -> None:
+def _show(found: Comparison) -> None:
     screen = console()
-    made = table([f"last {count_text(days, 'day')}"], ["live", "shadow"])
-    live, shadow = record.live.values(), record.shadow.values()
+    made = table([f"last {count_text(found.days, 'day')}"], ["live", "shadow"])
+    kinds = found.live, found.shadow
     lines = [
-        ["objects on disk", count_text(record.live_objects), count_text(record.shadow_objects)],
-        ["bytes on disk", bytes_text(record.live_bytes), bytes_text(record.shadow_bytes)],
-        ["reads that missed", *(_missed(misses, record) for misses in (record.live_misses, record.shadow_misses))],
-        ["purged", *(count_text(sum(one.objects for one in kind)) for kind in (live, shadow))],
-        ["purged bytes", *(bytes_text(sum(one.bytes for one in kind)) for kind in (live, shadow))],
-        ["regrets", *(count_text(sum(one.regrets for one in kind)) for kind in (live, shadow))],
+        ["objects on disk", count_text(found.live_objects), count_text(found.shadow_objects)],
+        ["bytes on disk", bytes_text(found.live_bytes), bytes_text(found.shadow_bytes)],
+        ["reads that missed", *(_missed(misses, found) for misses in (found.live_misses, found.shadow_misses))],
+        ["purged", *(count_text(sum(one.objects for one in kind)) for kind in kinds)],
+        ["purged bytes", *(bytes_text(sum(one.bytes for one in kind)) for kind in kinds)],
+        ["regrets", *(count_text(sum(one.regrets for one in kind)) for kind in kinds)],
     ]
     screen.print(filled(made, lines))
-    screen.print(f"{count_text(record.reads, 'read')} were compared")
-    screen.print(removed_table(live, "Live rules:"))
-    screen.print(removed_table(shadow, "Shadow rules:"))
+    screen.print(f"{count_text(found.reads, 'read')} were compared")
+    screen.print(removed_table(found.live, "Live rules:"))
+    screen.print(removed_table(found.shadow, "Shadow rules:"))
 
 
-def _missed(misses: int, record: ShadowRecord) -> str:
-    return f"{count_text(misses)} ({share_text(misses, record.reads)})"
+def _missed(misses: int, found: Comparison) -> str:
+    return f"{count_text(misses)} ({share_text(misses, found.reads)})"

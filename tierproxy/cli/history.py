@@ -22,7 +22,7 @@ from tierproxy.cli.outcome import ExitCode, Group, err, out, warn
 from tierproxy.cli.settings import AsJson, ConfigFile, configuration, data_directory, print_json
 from tierproxy.cli.tables import console, filled, table
 from tierproxy.cli.values import date_of
-from tierproxy.cli.words import bytes_text
+from tierproxy.cli.words import bytes_text, count_text
 from tierproxy.config.sections import Config
 from tierproxy.disk.fsio import Files
 from tierproxy.errors import ConfigError
@@ -266,7 +266,7 @@ def import_logs(
     """Read access logs into history segments.
 
     GET 200 and 206 become reads, PUT 200 writes, DELETE 204 deletes; everything else is left out and counted. Owners
-    and folders come from the keys as [[naming]] and [folders] say.
+    and folders come from the keys as `naming` and `folders` of the configuration say.
     """
     from tierproxy.history.importers import Importer, Target
     from tierproxy.history.segments import SegmentWriter
@@ -315,8 +315,9 @@ def _report(report: ImportReport, directory: Path, as_json: bool) -> None:
     for what, count in report.skipped.most_common(10):
         err().print(f"left out: {count:,} {what}", markup=False)
     out().print(
-        f"{report.events:,} events of {report.lines:,} lines in {report.segments} segments in {directory}; "
-        f"{report.bad:,} bad lines, {report.skipped.total():,} left out",
+        f"{count_text(report.events, 'event')} of {count_text(report.lines, 'line')} in "
+        f"{count_text(report.segments, 'segment')} in {directory}; {count_text(report.bad, 'bad line')}, "
+        f"{report.skipped.total():,} left out",
         markup=False,
     )
 

@@ -13,18 +13,12 @@ from typing import IO, Annotated, Any
 import typer
 
 from tierproxy.cli.client import Answer, Door, ObjectClient
-from tierproxy.cli.outcome import err, out
+from tierproxy.cli.outcome import err, out, shown
 from tierproxy.cli.settings import AsJson, ConfigFile, configuration, print_json
 from tierproxy.errors import AltUnavailable, NoSuchKey, RequestError
 from tierproxy.model import Listed, ObjectName
 
 Target = Annotated[str, typer.Argument(metavar="BUCKET/KEY", help="The object.")]
-
-
-def register(app: typer.Typer) -> None:
-    """These commands stand at the top: they are used most."""
-    for command in (get, put, stat, ls, rm):
-        app.command(rich_help_panel="Objects of a running proxy")(command)
 
 
 def parse(text: str) -> ObjectName:
@@ -156,7 +150,7 @@ def ls(
             return
         for row in rows:
             size = "-" if row["size"] is None else str(row["size"])
-            sys.stdout.write(f"{row['modified'] or '-':<20} {size:>12}  {row['key']}\n")
+            sys.stdout.write(f"{row['modified'] or '-':<20} {size:>12}  {shown(row['key'])}\n")
 
 
 def _listing(proxy: ObjectClient, where: str, recursive: bool) -> Iterator[dict[str, Any]]:

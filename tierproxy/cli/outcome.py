@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+from collections.abc import Iterable
 from enum import IntEnum
 from typing import Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from typer.core import TyperGroup
 
 from tierproxy.errors import (
@@ -62,19 +65,45 @@ _CODES: tuple[tuple[type[TierproxyError], ExitCode], ...] = (
 EPILOG = "Exit codes: " + "; ".join(f"{code.value} {meaning}" for code, meaning in MEANINGS.items()) + "."
 
 
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""What a terminal obeys instead of showing it, the end of a line and the tab excepted; and what turns text around."""
+
+
 def code_of(error: TierproxyError) -> ExitCode:
     """The exit code of an error: the first class that fits, most special first."""
     return next((code for kind, code in _CODES if isinstance(error, kind)), ExitCode.FAILED)
 
 
+class Terminal(Console):
+    """A console on which names are only shown. Keys, owners and errors of servers are written by strangers: with an
+    escape sequence in one a terminal would change its title, its colours, or what is above. Into a pipe or a file they
+    go as they are."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            if self.is_terminal and not segment.control and CONTROLS.search(segment.text):
+                yield Segment(CONTROLS.sub(_shown, segment.text), segment.style)
+            else:
+                yield segment
+
+
+def shown(text: str) -> str:
+    """``text`` as it may be written to stdout: the same for lines without a console, which are faster."""
+    return CONTROLS.sub(_shown, text) if sys.stdout.isatty() else text
+
+
+def _shown(found: re.Match[str]) -> str:
+    return repr(found[0])[1:-1]
+
+
 def out() -> Console:
     """For results."""
-    return Console(soft_wrap=True, highlight=False)
+    return Terminal(soft_wrap=True, highlight=False)
 
 
 def err() -> Console:
     """For everything that is not the result: progress, warnings, errors."""
-    return Console(stderr=True, soft_wrap=True, highlight=False)
+    return Terminal(stderr=True, soft_wrap=True, highlight=False)
 
 
 def warn(text: str) -> None:

@@ -1,90 +1,87 @@
-"""Carrying out a purge: asked of the node by a row it looks at, or done here when no node runs."""
+"""Carrying out a purge: by the node, asked over its admin port or by a row it looks at; or here when no node runs."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from tierproxy.catalogue import CatalogueReader, OutsideChanges, open_outside, open_reader
+from tierproxy.cli.following import Work
+from tierproxy.cli.node import NodeClient, far
 from tierproxy.cli.outcome import err
 from tierproxy.cli.settings import data_directory
 from tierproxy.cli.words import bytes_text
 from tierproxy.config.sections import Config
+from tierproxy.desk.runs import asked, document, settled, waiting_for
 from tierproxy.errors import Busy, DataDirectoryInUse
 from tierproxy.node import Parts
 from tierproxy.ports import Clock
-from tierproxy.purges import ENDED, PurgeRun, RunKind, RunState
+from tierproxy.purges import PurgeRun, RunKind, RunState
+from tierproxy.wire.purges import Run, RunWish
 from tierproxy.wiring import assemble, open_alt, open_local
 
 LOOK = 0.2  #: seconds between looks at a run's row
 PATIENCE = 30.0  #: seconds until a node must have begun; [purge] watch is added
 
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What is wanted. ``confirmed``: may remove what was read recently. ``everything``: whatever rules say."""
-
-    bucket: str
-    prefix: str
-    rule: str
-    author: str
-    reason: str
-    confirmed: bool
-    everything: bool = False
-
-    def run(self, at: float) -> PurgeRun:
-        """As a row."""
-        kind = RunKind.OPERATOR if self.everything else RunKind.RULES
-        return PurgeRun(
-            0, kind, RunState.ASKED, at, rule=self.rule, bucket=self.bucket, prefix=self.prefix, author=self.author,
-            reason=self.reason, confirmed=self.confirmed,
-        )  # fmt: skip
-
-    def same(self, run: PurgeRun) -> bool:
-        """``run`` waits for a confirmation of just this."""
-        confined = (run.bucket, run.prefix, run.rule) == (self.bucket, self.prefix, self.rule)
-        return run.state is RunState.WAITING and confined and run.kind is self.run(0).kind
+Show = Callable[[Run], None]
 
 
-async def carried_out(config: Config, order: Order, clock: Clock, *, quiet: bool) -> PurgeRun:
+async def carried_out(config: Config, wish: RunWish, clock: Clock, *, quiet: bool) -> Run:
     """Until it has ended, or waits for a confirmation. An interruption cancels the run and waits for its end; a second
     one leaves it to the node. Raises ConfigError, DiskError, Busy when nobody takes it up."""
+    node = far(config)
+    if node is not None:
+        return await _over_the_port(node, wish, quiet=quiet)
     try:
-        return await _here(config, order, clock, quiet=quiet)
+        return await _here(config, wish, clock, quiet=quiet)
     except DataDirectoryInUse:
-        return await _by_the_node(config, order, clock, quiet=quiet)
+        return await _by_its_row(config, wish, clock, quiet=quiet)
 
 
-# ------------------------------------------------------------ by the node
+# ------------------------------------------------------------ by the node, over its port
 
 
-async def _by_the_node(config: Config, order: Order, clock: Clock, *, quiet: bool) -> PurgeRun:
+async def _over_the_port(node: NodeClient, wish: RunWish, *, quiet: bool) -> Run:
+    run = node.post(Run, "/runs", wish)
+    left = f"it goes on when the node does; `tierproxy runs {run.number}` says how far it is"
+    work = Work(node, Run, f"/runs/{run.number}", f"run {run.number}", _settled, left)
+    with bars(quiet) as show:
+        return await work.followed(show)
+
+
+def _settled(run: Run) -> bool:
+    return run.ended or (run.state == "waiting" and not run.confirmed)
+
+
+# ------------------------------------------------------------ by the node, which looks at the row
+
+
+async def _by_its_row(config: Config, wish: RunWish, clock: Clock, *, quiet: bool) -> Run:
     data = data_directory(config)
     with open_reader(data) as catalogue, open_outside(data) as outside, bars(quiet) as show:
-        number = _asked(catalogue, outside, order, clock)
-        watch = Watch(catalogue, number, clock, show)
+        number = _row(catalogue, outside, wish, clock)
+        watch = Watch(catalogue, number, clock, lambda run: show(document(run)))
         try:
-            return await watch.until_settled(config.purge.watch + PATIENCE)
+            return document(await watch.until_settled(config.purge.watch + PATIENCE))
         except asyncio.CancelledError:
             outside.cancel_run(number, at=clock.now())
             err().print(f"interrupted: run {number} is asked to end; Ctrl-C again leaves it to the node")
-            return await watch.until_settled(config.purge.watch + PATIENCE)
+            return document(await watch.until_settled(config.purge.watch + PATIENCE))
         except Busy:
             outside.cancel_run(number, at=clock.now())
             raise
 
 
-def _asked(catalogue: CatalogueReader, outside: OutsideChanges, order: Order, clock: Clock) -> int:
+def _row(catalogue: CatalogueReader, outside: OutsideChanges, wish: RunWish, clock: Clock) -> int:
     """A new run, or the one that waits for just this confirmation."""
-    if order.confirmed:
-        waiting = next((run for run in catalogue.runs(1000, open_only=True) if order.same(run)), None)
-        if waiting is not None and outside.confirm_run(waiting.number) is not None:
-            return waiting.number
-    return outside.add_run(order.run(clock.now())).number
+    run = asked(wish, wish.author, clock.now())
+    waiting = waiting_for(catalogue, run) if wish.confirmed else None
+    if waiting is not None and outside.confirm_run(waiting.number) is not None:
+        return waiting.number
+    return outside.add_run(run).number
 
 
 class Watch:
@@ -104,7 +101,7 @@ class Watch:
             if run is None:
                 raise Busy(f"run {self._number} is gone")
             self._show(run)
-            if run.state in ENDED or (run.state is RunState.WAITING and not run.confirmed):
+            if settled(run):
                 return run
             if run.state is RunState.RUNNING or self._another_runs():
                 until = self._clock.monotonic() + patience
@@ -121,13 +118,13 @@ class Watch:
 # ------------------------------------------------------------ here
 
 
-async def _here(config: Config, order: Order, clock: Clock, *, quiet: bool) -> PurgeRun:
+async def _here(config: Config, wish: RunWish, clock: Clock, *, quiet: bool) -> Run:
     """With the data directory locked. Alt is opened and not contacted. Raises DataDirectoryInUse."""
     parts = assemble(await open_local(config, open_alt(config, clock), clock))
     try:
         await parts.purges.live.start()
         with bars(quiet) as show:
-            return await _to_its_end(parts, order, clock, show)
+            return document(await _to_its_end(parts, asked(wish, wish.author, clock.now()), clock, show))
     finally:
         await parts.tasks.drain(PATIENCE)
         await parts.history.stop()
@@ -136,25 +133,25 @@ async def _here(config: Config, order: Order, clock: Clock, *, quiet: bool) -> P
             await close()
 
 
-async def _to_its_end(parts: Parts, order: Order, clock: Clock, show: Callable[[PurgeRun], None]) -> PurgeRun:
+async def _to_its_end(parts: Parts, order: PurgeRun, clock: Clock, show: Show) -> PurgeRun:
     catalogue = parts.catalogue
-    waiting = next((run for run in catalogue.runs(1000, open_only=True) if order.confirmed and order.same(run)), None)
+    waiting = waiting_for(catalogue, order) if order.confirmed else None
     if waiting is not None:
         await catalogue.confirm_run(waiting.number)
-    asked = waiting or await catalogue.add_run(order.run(clock.now()))
-    work = asyncio.create_task(parts.purges.runs.carry_out(catalogue.run(asked.number) or asked))
+    run = waiting or await catalogue.add_run(order)
+    work = asyncio.create_task(parts.purges.runs.carry_out(catalogue.run(run.number) or run))
     while not work.done():
         try:
             await asyncio.wait({work}, timeout=LOOK)
         except asyncio.CancelledError:
-            await catalogue.cancel_run(asked.number, at=clock.now())
+            await catalogue.cancel_run(run.number, at=clock.now())
             err().print("interrupted: ends after the objects under way")
-        show(catalogue.run(asked.number) or asked)
+        show(document(catalogue.run(run.number) or run))
     return work.result()
 
 
 @contextmanager
-def bars(quiet: bool) -> Iterator[Callable[[PurgeRun], None]]:
+def bars(quiet: bool) -> Iterator[Show]:
     """A bar on stderr: objects of those planned, bytes, time left."""
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[size]}"),
@@ -163,7 +160,7 @@ def bars(quiet: bool) -> Iterator[Callable[[PurgeRun], None]]:
     with Progress(*columns, console=err(), disable=quiet, transient=True) as progress:
         tasks: dict[int, TaskID] = {}
 
-        def show(run: PurgeRun) -> None:
+        def show(run: Run) -> None:
             if run.number not in tasks:
                 tasks[run.number] = progress.add_task(f"run {run.number}", total=None, size="", rate="")
             task = tasks[run.number]

@@ -1,10 +1,14 @@
-"""Questions to whoever sits at the terminal; a script says ``--yes``."""
+"""Questions to whoever sits at the terminal; a script says ``--yes``. And what was typed wrong."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import typer
+
+from tierproxy.desk.wishes import WrongWish
 
 
 def interactive() -> bool:
@@ -19,3 +23,12 @@ def agreed(yes: bool, question: str) -> None:
     if not interactive():
         raise typer.BadParameter("nobody can be asked here: say --yes")
     typer.confirm(question, abort=True, err=True)
+
+
+@contextmanager
+def usage() -> Iterator[None]:
+    """What contradicts itself, or names what is not there, was typed wrong."""
+    try:
+        yield
+    except WrongWish as error:
+        raise typer.BadParameter(str(error), param_hint=error.where or None) from error

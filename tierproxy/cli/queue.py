@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from tierproxy.catalogue import CatalogueReader, hurry_from_outside, open_reader
+from tierproxy.catalogue import hurry_from_outside
+from tierproxy.cli.node import far, near, wish
 from tierproxy.cli.objects import parse
 from tierproxy.cli.outcome import Group, out
 from tierproxy.cli.settings import AsJson, ConfigFile, configuration, data_directory, print_json
 from tierproxy.cli.words import ago, bytes_text
 from tierproxy.clock import SystemClock
+from tierproxy.config.sections import Config
+from tierproxy.desk import queue as desk
 from tierproxy.errors import NoSuchKey
-from tierproxy.model import Job, ObjectName, QueueTotals
+from tierproxy.model import ObjectName
+from tierproxy.wire.objects import Hurried, HurryWish, Queue, QueueJob, QueueTotals
 
 commands = typer.Typer(cls=Group, no_args_is_help=True, help="The upload queue: what alt does not have yet.")
-PAGE = 1000
 
 
 @commands.command("list")
@@ -30,47 +32,29 @@ def list_jobs(
     as_json: AsJson = False,
 ) -> None:
     """Show the jobs that wait: uploads and deletes, oldest first."""
-    with open_reader(data_of(config)) as catalogue:
-        totals = catalogue.queue_totals()
-        shown = list(_first(_jobs(catalogue, failing), limit))
-    now = SystemClock().now()
+    found, now = _asked(configuration(config), limit, failing), SystemClock().now()
     if as_json:
-        print_json({"totals": asdict(totals), "jobs": [_row(job) for job in shown]})
+        print_json(found)
         return
-    for line in _lines(shown, now) if shown else ():
+    for line in _lines(found.jobs, now) if found.jobs else ():
         out().print(line, markup=False)
-    out().print(_sentence(totals, now))
+    out().print(_sentence(found.totals, now))
 
 
-def data_of(config: Path | None) -> Path:
-    return data_directory(configuration(config))
+def _asked(config: Config, limit: int, failing: bool) -> Queue:
+    node = far(config)
+    if node is not None:
+        return node.get(Queue, "/queue", limit=limit, failing=failing)
+    return near(config, lambda catalogue: desk.queue(catalogue, limit, failing=failing))
 
 
-def _jobs(catalogue: CatalogueReader, failing: bool) -> Iterator[Job]:
-    after = 0
-    while page := catalogue.jobs(after, PAGE):
-        yield from (job for job in page if job.attempts or not failing)
-        after = page[-1].generation
-
-
-def _first(jobs: Iterator[Job], limit: int) -> Iterator[Job]:
-    for number, job in enumerate(jobs):
-        if limit and number >= limit:
-            return
-        yield job
-
-
-def _row(job: Job) -> dict[str, Any]:
-    return asdict(job) | {"name": str(job.name), "kind": str(job.kind)}
-
-
-def _lines(jobs: list[Job], now: float) -> Iterator[str]:
+def _lines(jobs: list[QueueJob], now: float) -> Iterator[str]:
     """A line per job, as wide as it needs to be: for grep as much as for eyes."""
     form = "{:<7} {:>8} {:>10} {:>5} {:>9}  {}"
     yield form.format("kind", "size", "queued", "tries", "next", "object")
     for job in jobs:
         next_try = "now" if job.next_try_at <= now else f"in {ago(job.next_try_at - now)}"
-        facts = (str(job.kind), bytes_text(job.size), f"{ago(now - job.queued_at)} ago", str(job.attempts), next_try)
+        facts = (job.kind, bytes_text(job.size), f"{ago(now - job.queued_at)} ago", str(job.attempts), next_try)
         yield form.format(*facts, job.name) + (f"  ({job.last_error})" if job.last_error else "")
 
 
@@ -103,9 +87,18 @@ def hurry(config: ConfigFile = None, as_json: AsJson = False) -> None:
 
 
 def _hurry(config: Path | None, names: list[ObjectName] | None, as_json: bool) -> int:
-    hurried = hurry_from_outside(data_of(config), names, SystemClock().now())
+    found = configuration(config)
+    hurried = _done(found, names)
     if as_json:
-        print_json({"hurried": hurried})
+        print_json(Hurried(hurried=hurried))
     else:
         out().print(f"{hurried} job{'' if hurried == 1 else 's'} due now; a running node begins within a second or two")
     return hurried
+
+
+def _done(config: Config, names: list[ObjectName] | None) -> int:
+    node = far(config)
+    if node is None:
+        return hurry_from_outside(data_directory(config), names, SystemClock().now())
+    objects = [str(name) for name in names] if names is not None else None
+    return node.post(Hurried, "/queue/hurry", wish(HurryWish, objects=objects)).hurried

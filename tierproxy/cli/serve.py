@@ -40,7 +40,7 @@ def doubts(loaded: Loaded) -> None:
 
 async def run(config: Config, path: Path | None) -> None:
     """The node from start to stop. Raises what ``Node.start`` raises."""
-    node = build(config)
+    node = build(config, config_file=path)
     stop = asyncio.Event()
     reloads = Reloads(node, config, path)
     with handled(stop, reloads.reload):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
+from pydantic import BaseModel
 
 from tierproxy.cli.outcome import warn
 from tierproxy.config.environment import CONFIG_FILE
@@ -43,8 +44,14 @@ def configuration(path: Path | None) -> Config:
 
 
 def print_json(value: Any) -> None:
-    """One JSON document, indented, on stdout as it is (no colours, no wrapping)."""
-    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+    """One JSON document (or a list of them), indented, on stdout as it is (no colours, no wrapping)."""
+    sys.stdout.write(json.dumps(_plain(value), indent=2, default=str) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    return [_plain(one) for one in value] if isinstance(value, list) else value
 
 
 def data_directory(config: Config) -> Path:
@@ -52,13 +59,22 @@ def data_directory(config: Config) -> Path:
     return Path(config.node.data_dir).expanduser()
 
 
-def calmly(look: Callable[[], T]) -> T:
-    """``look`` at low priority: it may take seconds of a processor that the node beside it needs."""
+def data_of(path: Path | None) -> Path:
+    """The data directory of a configuration file. Raises ConfigError."""
+    return data_directory(configuration(path))
+
+
+def calmly(look: Callable[[], T], interrupt: Callable[[], None]) -> T:
+    """``look`` while nobody else wants the processor: it may take seconds of one that the node beside it needs. Ctrl-C
+    calls ``interrupt``, which makes it end."""
 
     async def looked() -> T:
-        thread = ThreadPool("plans", 1, nice=NICE)
+        thread = ThreadPool("plans", 1, nice=NICE, last=True)
         try:
             return await thread.run(look)
+        except asyncio.CancelledError:
+            interrupt()
+            raise
         finally:
             await thread.close()
 

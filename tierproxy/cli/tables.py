@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tierproxy.cli.outcome import Terminal
+
 TIMES = frozenset({"asked", "written", "live since"})  #: columns of moments, which are not broken
 MOST = 100  #: columns: a wider terminal makes lines longer, not tables clearer
 
@@ -32,6 +34,6 @@ def filled(made: Table, rows: Iterable[Sequence[str]]) -> Table:
 
 def console() -> Console:
     """For tables: as wide as the terminal up to a limit, 80 columns into a pipe or file."""
-    made = Console(highlight=False)
+    made = Terminal(highlight=False)
     made.width = min(made.width, MOST)
     return made

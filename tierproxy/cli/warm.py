@@ -1,7 +1,8 @@
 """``tierproxy warm``: bring objects that only alt has to disk, before somebody asks for them.
 
-Over the object port, as any client, with ``x-tierproxy-reason: prefetch``: nothing is counted as a person's read, and
-the proxy's own policies, budget and checks decide what stays.
+Below a prefix over the object port, as any client, with ``x-tierproxy-reason: prefetch``: nothing is counted as a
+person's read, and the proxy's own policies, budget and checks decide what stays. What a purge run removed only the node
+knows: that is a job of its own.
 """
 
 from __future__ import annotations
@@ -16,17 +17,21 @@ import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from tierproxy.cli.client import Door, ObjectClient
+from tierproxy.cli.following import Work
+from tierproxy.cli.node import far
 from tierproxy.cli.offline import run_offline
 from tierproxy.cli.outcome import ExitCode, err, out
+from tierproxy.cli.questions import usage
 from tierproxy.cli.settings import AsJson, ConfigFile, configuration, print_json
 from tierproxy.cli.values import size_of
 from tierproxy.cli.words import bytes_text, count_text
 from tierproxy.clock import SystemClock
 from tierproxy.config.sections import Config
-from tierproxy.errors import AltUnavailable, NoSuchKey
+from tierproxy.errors import AltUnavailable, NoSuchKey, TierproxyError
 from tierproxy.model import Listed, ObjectName
 from tierproxy.offload import ThreadPool
 from tierproxy.ports import Clock
+from tierproxy.wire.whatif import Job, Warmed, WarmWish
 
 HEADERS = {"x-tierproxy-reason": "prefetch"}
 PASSES = 5  #: passes in a row after which the proxy does not want more
@@ -36,7 +41,8 @@ T = TypeVar("T")
 
 
 def warm(
-    target: Annotated[str, typer.Argument(metavar="BUCKET[/PREFIX]", help="What is to be on disk.")],
+    target: Annotated[str, typer.Argument(metavar="BUCKET[/PREFIX]", help="What is to be on disk.")] = "",
+    run: Annotated[int | None, typer.Option(metavar="NUMBER", help="What this purge run removed, instead.")] = None,
     max_bytes: Annotated[str, typer.Option(metavar="SIZE", help="At most so much, as in 1GB; 0: no limit.")] = "0",
     max_objects: Annotated[int, typer.Option(min=0, help="Fetch at most so many objects; 0: no limit.")] = 0,
     concurrency: Annotated[int, typer.Option(min=1, max=64, help="Objects fetched at once.")] = 4,
@@ -45,6 +51,9 @@ def warm(
     as_json: AsJson = False,
 ) -> None:
     """Fetch what is below a prefix and not on disk. Needs a running node. Ctrl-C stops after the objects under way."""
+    if run is not None:
+        _again(configuration(config), run, target, size_of(max_bytes, "--max-bytes"), as_json)
+        return
     limits = Limits(size_of(max_bytes, "--max-bytes"), max_objects, size_of(rate, "--rate"))
     bucket, _, prefix = target.partition("/")
     if not bucket:
@@ -60,7 +69,31 @@ def warm(
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _show(report: Report) -> None:
+def _again(config: Config, run: int, target: str, max_bytes: int, as_json: bool) -> None:
+    """Undo a purge run. Raises AltUnavailable without a node that can be asked."""
+    if target:
+        raise typer.BadParameter("give BUCKET/PREFIX or --run, not both", param_hint="--run")
+    node = far(config)
+    if node is None:
+        raise AltUnavailable("no node can be asked", hint="start it; its admin port must be open ([admin] enabled)")
+    with usage():
+        job = node.post(Job, "/jobs/warm", WarmWish(run=run, max_bytes=max_bytes))
+    left = "it ends with the node; what was brought to disk stays, and asking again brings the rest"
+    work = Work(node, Job, f"/jobs/{job.id}", job.title, lambda found: found.ended_at is not None, left)
+    with _bars(as_json) as progress:
+        done = asyncio.run(work.followed(lambda found: progress(int(found.progress.done), 0)))
+    warmed = Warmed.model_validate(done.result) if done.result is not None else None
+    if as_json:
+        print_json(warmed or done)
+    elif warmed is not None:
+        _show(warmed)
+    if warmed is None or done.state != "done":
+        raise TierproxyError(f"{job.title} {done.state}: {done.error or 'ended by a wish'}")
+    if warmed.failed:
+        raise typer.Exit(ExitCode.UNAVAILABLE)
+
+
+def _show(report: Report | Warmed) -> None:
     console = out()
     console.print(
         f"{count_text(report.fetched, 'object')} brought to disk ({bytes_text(report.bytes)}), "

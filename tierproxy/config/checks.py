@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from tierproxy.config.convert import Path, Problems
-from tierproxy.config.sections import BucketSection, Config, KeySection
+from tierproxy.config.credentials import PasswordHash, is_token_hash
+from tierproxy.config.operators import AccountSection, AdminSection
+from tierproxy.config.sections import BucketSection, Config, KeySection, ListenSection
 from tierproxy.errors import ConfigError
 from tierproxy.model import Ack
 
@@ -100,14 +102,91 @@ def _listen(config: Config) -> Iterator[Finding]:
 
 
 def _tls(config: Config) -> Iterator[Finding]:
-    listen = config.listen
+    yield from _pair("listen", config.listen)
+    if config.admin.enabled:
+        yield from _pair("admin", config.admin)
+
+
+def _pair(section: str, listen: ListenSection | AdminSection) -> Iterator[Finding]:
     if bool(listen.tls_certificate) is not bool(listen.tls_key):
         missing = "tls_key" if listen.tls_certificate else "tls_certificate"
-        yield ("listen", missing), "is missing: a certificate and its key come together"
+        yield (section, missing), "is missing: a certificate and its key come together"
     for name in ("tls_certificate", "tls_key"):
         file = getattr(listen, name)
         if file and not os.access(file, os.R_OK):
-            yield ("listen", name), f"cannot read {file}"
+            yield (section, name), f"cannot read {file}"
+
+
+def admin_fault(admin: AdminSection) -> tuple[str, str]:
+    """The option of ``[admin]`` that would let passwords travel in the clear, or everybody in, and what is wrong with
+    it; empty texts when nothing is. Raises ConfigError for an address that is none."""
+    host, _ = host_and_port(admin.address)
+    if is_loopback(host):
+        return "", ""
+    if not admin.tls_certificate and not admin.behind_proxy:
+        return "address", (
+            f"passwords would travel to {admin.address} in the clear: set tls_certificate and tls_key, or behind_proxy "
+            "when a reverse proxy ends TLS, or listen on 127.0.0.1"
+        )
+    return "", ""
+
+
+def _admin(config: Config) -> Iterator[Finding]:
+    admin = config.admin
+    if not admin.enabled:
+        return
+    try:
+        option, fault = admin_fault(admin)
+    except ConfigError as error:
+        option, fault = "address", str(error)
+    if fault:
+        yield ("admin", option), fault
+    elif admin.address == config.listen.address and not admin.address.endswith(":0"):
+        yield ("admin", "address"), f"{admin.address} is the object port: choose another"
+    yield from _proxies(admin)
+    for host in admin.allowed_hosts:
+        if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", host):
+            yield (
+                ("admin", "allowed_hosts"),
+                f"{host!r} is not a host name: without scheme and port, as in t.example.com",
+            )
+    if admin.session_idle > admin.session_lifetime:
+        yield ("admin", "session_idle"), "is longer than session_lifetime: it would never end a login"
+
+
+def _proxies(admin: AdminSection) -> Iterator[Finding]:
+    for proxy in admin.behind_proxy:
+        try:
+            network = ipaddress.ip_network(proxy)
+        except ValueError:
+            yield ("admin", "behind_proxy"), f"{proxy!r} is not an address or a network, as in 10.0.0.5 or 10.0.0.0/24"
+        else:
+            if network.prefixlen == 0:
+                yield ("admin", "behind_proxy"), f"{proxy} would believe everybody: name the proxies"
+    if admin.behind_proxy and not admin.allowed_hosts:
+        yield ("admin", "allowed_hosts"), "is empty: name the host browsers reach the proxy by"
+
+
+def _accounts(config: Config) -> Iterator[Finding]:
+    counts = Counter(account.name for account in config.account)
+    for number, account in enumerate(config.account):
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", account.name):
+            yield ("account", number, "name"), f"{account.name!r} is not made of letters, digits, . _ @ and hyphens"
+        if counts[account.name] > 1:
+            yield ("account", number, "name"), f"there are {counts[account.name]} accounts called {account.name}"
+        yield from _credentials(account, number)
+
+
+def _credentials(account: AccountSection, number: int) -> Iterator[Finding]:
+    if not (account.password or account.password_file or account.token):
+        yield ("account", number), "nobody can log in: give password, password_file or token"
+    if account.password:
+        try:
+            PasswordHash.parse(account.password)
+        except ConfigError as error:
+            yield ("account", number, "password_file" if account.password_file else "password"), str(error)
+    if account.token and not is_token_hash(account.token):
+        yield ("account", number, "token"), "is not a hash: make a token and its hash with `tierproxy admin token`"
 
 
 def _alt(config: Config) -> Iterator[Finding]:
@@ -282,6 +361,14 @@ def _useless_options(config: Config) -> Iterator[str]:
             yield f"bucket {bucket.name}: alt_prefix {bucket.alt_prefix} does not end with /: keys follow it directly"
 
 
+def _useless_admin(config: Config) -> Iterator[str]:
+    admin = config.admin
+    if not admin.enabled and config.account:
+        yield "[[account]] has no effect with [admin] enabled = false"
+    if admin.enabled and admin.metrics == "open" and not is_loopback(admin.address.rpartition(":")[0].strip("[]")):
+        yield f"/metrics on {admin.address} is open to everybody who reaches it ([admin] metrics)"
+
+
 def _weak_secrets(config: Config) -> Iterator[str]:
     for key in config.key:
         if len(key.secret) < 16:
@@ -290,5 +377,8 @@ def _weak_secrets(config: Config) -> Iterator[str]:
 
 _CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     _node, _listen, _tls, _alt, _budgets, _buckets, _dynamic, _overlaps, _keys, _naming,
+    _admin, _accounts,
 )  # fmt: skip
-_DOUBTS: tuple[Callable[[Config], Iterator[str]], ...] = (_useless_options, _weak_secrets)
+_DOUBTS: tuple[Callable[[Config], Iterator[str]], ...] = (
+    _useless_options, _useless_admin, _weak_secrets,
+)  # fmt: skip

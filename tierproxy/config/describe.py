@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tierproxy.config.convert import MASKED
+from tierproxy.config.operators import AccountSection
 from tierproxy.config.schema import Option, Table, show, tables, type_name, walk
 from tierproxy.config.sections import (
     BucketSection,
@@ -39,6 +40,7 @@ EXAMPLE = Config(
 """What ``config/tierproxy.toml`` shows: AWS S3 with boto3's credential chain, one bucket, one client key."""
 
 _SAMPLES: dict[str, Any] = {
+    "account": AccountSection(name="ann", role="operate", password_file="/etc/tierproxy/ann.password"),  # noqa: S106
     "bucket": BucketSection(name="mail"),
     "bucket.policy": PolicySection(key="*/dovecot.index*", ack=Ack.DISK),
     "key": KeySection(access_key_id="mailstore", secret_env=SECRET_VARIABLE),

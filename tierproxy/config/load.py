@@ -97,6 +97,7 @@ def _line(place: convert.Path, what: str, numbers: Mapping[convert.Path, int]) -
 def _exposed(path: Path | None, raw: Mapping[str, Any]) -> list[str]:
     """A file with secrets in it that everybody can read."""
     keys = [entry for entry in raw.get("key", []) if entry.get("secret")]
+    keys += [entry for entry in raw.get("account", []) if entry.get("password")]
     if path is None or not (keys or raw.get("alt", {}).get("secret_access_key")):
         return []
     if not path.stat().st_mode & stat.S_IROTH:

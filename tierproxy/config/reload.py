@@ -11,7 +11,8 @@ from tierproxy.config.sections import Config
 @dataclass(frozen=True, slots=True)
 class Reloaded:
     """``config``: the running configuration with every reloadable option from the new one. ``waiting``: options that
-    differ but need a restart, as ``section.option`` (arrays as a whole: ``bucket``, ``key``)."""
+    differ but need a restart, as ``section.option``. Arrays count as a whole: ``bucket`` and ``key`` wait, ``account``,
+    whose options are all reloadable, is taken."""
 
     config: Config
     changed: tuple[str, ...]
@@ -20,11 +21,17 @@ class Reloaded:
 
 def reloaded(running: Config, fresh: Config) -> Reloaded:
     """What of ``fresh`` can be in force now."""
-    config, changed, waiting = running, [], []
+    config = running
+    changed: list[str] = []
+    waiting: list[str] = []
     for table in tables():
         old, new = getattr(running, table.name), getattr(fresh, table.name)
         if table.array:
-            waiting += [table.name] if old != new else []
+            if old != new and all(option.reload for option in table.options):
+                config = replace(config, **{table.name: new})
+                changed.append(table.name)
+            elif old != new:
+                waiting.append(table.name)
             continue
         differing = [option for option in table.options if getattr(old, option.name) != getattr(new, option.name)]
         taken = {option.name: getattr(new, option.name) for option in differing if option.reload}

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tierproxy.config.convert import Problems
+from tierproxy.config.operators import AccountSection
 from tierproxy.config.sections import Config, KeySection
 
 
@@ -20,7 +21,17 @@ def resolve(config: Config, environment: Mapping[str, str], problems: Problems, 
             problems.add(("alt",), "give secret_access_key or secret_access_key_file, not both")
         place = ("alt", "secret_access_key_file")
         alt = replace(alt, secret_access_key=_file(alt.secret_access_key_file, place, problems, warnings))
-    return replace(config, alt=alt, key=keys)
+    accounts = tuple(_account(account, n, problems, warnings) for n, account in enumerate(config.account))
+    return replace(config, alt=alt, key=keys, account=accounts)
+
+
+def _account(account: AccountSection, number: int, problems: Problems, warnings: list[str]) -> AccountSection:
+    if not account.password_file:
+        return account
+    if account.password:
+        problems.add(("account", number), "give password or password_file, not both")
+    place = ("account", number, "password_file")
+    return replace(account, password=_file(account.password_file, place, problems, warnings))
 
 
 def _key(

@@ -10,24 +10,12 @@ A class is a TOML table; a tuple of classes is an array of tables. Environment: 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
+from tierproxy.config.declare import option, required
+from tierproxy.config.operators import AccountSection, AdminSection
 from tierproxy.config.values import Duration, Share, Size
 from tierproxy.model import Ack, FillPolicy, OnAltDown
-
-
-def option(
-    default: Any, meaning: str, *, reload: bool = False, secret: bool = False, least: float | None = None
-) -> Any:
-    """One option. ``reload``: applied without a restart. ``secret``: never shown. ``least``: the smallest value."""
-    facts = {"help": meaning, "reload": reload, "secret": secret, "least": least}
-    return field(default=default, metadata=facts, repr=not secret)
-
-
-def required(meaning: str) -> Any:
-    """An option without a default."""
-    return field(metadata={"help": meaning, "reload": False, "secret": False, "least": None})
-
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["text", "json"]
@@ -48,6 +36,11 @@ class NodeSection:
     log_level: LogLevel = option("info", "which log lines are written", reload=True)
     log_format: LogFormat = option("text", "json writes one object a line")
     access_log: bool = option(False, "log one line per request")
+    otel_endpoint: str = option(
+        "",
+        "URL of an OpenTelemetry receiver (OTLP over HTTP, as in http://localhost:4318/v1/traces) for spans of "
+        "requests and of calls of alt: needs the extra tierproxy[otel]; empty for none",
+    )
     shutdown_grace: Duration = option(
         Duration(20), "how long running requests and uploads may take at shutdown; the rest stays in the journal"
     )
@@ -375,6 +368,8 @@ class Config:
     folders: FoldersSection = field(default_factory=FoldersSection)
     history: HistorySection = field(default_factory=HistorySection)
     dynamic_buckets: DynamicBucketsSection = field(default_factory=DynamicBucketsSection)
+    admin: AdminSection = field(default_factory=AdminSection)
     naming: tuple[NamingSection, ...] = ()
     bucket: tuple[BucketSection, ...] = ()
     key: tuple[KeySection, ...] = ()
+    account: tuple[AccountSection, ...] = ()

@@ -70,11 +70,9 @@ def _split(text: str, what: str, example: str) -> tuple[Fraction, str]:
 
 def show_size(size: int) -> str:
     """The shortest exact form: 67108864 -> ``64MiB``, 750000000 -> ``750MB``."""
-    for unit in ("TiB", "GiB", "MiB", "KiB", "TB", "GB", "MB", "KB"):
-        factor = SIZES[unit.upper()]
-        if size and size % factor == 0:
-            return f"{size // factor}{unit}"
-    return str(int(size))
+    units = {unit: SIZES[unit.upper()] for unit in ("TiB", "GiB", "MiB", "KiB", "TB", "GB", "MB", "KB")}
+    exact = (f"{size // factor}{unit}" for unit, factor in units.items() if size and size % factor == 0)
+    return min(exact, key=len, default=str(int(size)))
 
 
 def show_duration(seconds: float) -> str:

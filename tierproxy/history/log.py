@@ -32,6 +32,8 @@ class NoHistory:
     """``[history] enabled = false``: ``tierproxy.ports.HistoryLog`` that keeps nothing."""
 
     dropped = 0
+    waiting = 0
+    waiting_since: float | None = None
 
     def note(self, event: Event) -> None:
         pass
@@ -82,6 +84,16 @@ class HistoryWriter:
 
     def __repr__(self) -> str:
         return f"<HistoryWriter {self._subject}: {len(self._buffer)} waiting, {self.dropped} dropped>"
+
+    @property
+    def waiting(self) -> int:
+        """Events in memory."""
+        return len(self._buffer)
+
+    @property
+    def waiting_since(self) -> float | None:
+        """When the oldest of them happened (seconds since the epoch); None: there is none."""
+        return self._buffer[0].at if self._buffer else None
 
     def note(self, event: Event) -> None:
         """loop."""

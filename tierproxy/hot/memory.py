@@ -58,6 +58,10 @@ class MemoryTier:
         self._items.clear()
 
     @property
+    def objects(self) -> int:
+        return len(self._items)
+
+    @property
     def bytes_used(self) -> int:
         return int(self._items.currsize)
 
@@ -81,6 +85,10 @@ class NoMemory:
 
     def clear(self) -> None:
         pass
+
+    @property
+    def objects(self) -> int:
+        return 0
 
     @property
     def bytes_used(self) -> int:

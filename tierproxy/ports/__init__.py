@@ -14,6 +14,7 @@ from tierproxy.ports.disk import DiskTier, OpenBlob, Source, Staged
 from tierproxy.ports.machine import Clock, FileCalls, Offload
 from tierproxy.ports.planning import Planning, Purging
 from tierproxy.ports.rooms import Alarms, Hot, Leaser, NoticeBus, Purgeable
+from tierproxy.ports.tracing import Span, Spans
 
 __all__ = [
     "Alarms",
@@ -35,5 +36,7 @@ __all__ = [
     "Purgeable",
     "Purging",
     "Source",
+    "Span",
+    "Spans",
     "Staged",
 ]

@@ -20,6 +20,7 @@ from tierproxy.model import (
 )
 from tierproxy.ports.counting import Counting
 from tierproxy.ports.planning import Planning, Purging
+from tierproxy.stats import CatalogueGauges
 
 
 class Catalogue(Counting, Planning, Purging, Protocol):
@@ -132,6 +133,11 @@ class Catalogue(Counting, Planning, Purging, Protocol):
         ...
 
     def queue_totals(self) -> QueueTotals: ...
+
+    async def gauges(self) -> CatalogueGauges:
+        """Numbers for whoever watches, read in a thread. Usually well below a millisecond; many deletes that wait
+        longer than every put are walked over."""
+        ...
 
     # listings
 

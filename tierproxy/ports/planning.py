@@ -26,8 +26,9 @@ from tierproxy.stats import Breakdown, StatsTable
 
 
 class Planning(Protocol):
-    """What the rules say of the rows. Each call is one snapshot, read in a thread of its own at low priority, and takes
-    bounded memory; SQL and ``tierproxy.rules.evaluate`` agree on every row (a property test holds them to it)."""
+    """What the rules say of the rows. Each call is one snapshot, read in a thread at low priority, and takes bounded
+    memory; a survey also takes turns with whoever wants the processor, and much longer then. SQL and
+    ``tierproxy.rules.evaluate`` agree on every row (a property test holds them to it)."""
 
     async def survey(self, scope: Scope) -> Survey:
         """The dry run in numbers."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from tierproxy.model import Entry, ObjectName
@@ -23,6 +23,9 @@ class Hot(Protocol):
     def clear(self) -> None: ...
 
     @property
+    def objects(self) -> int: ...
+
+    @property
     def bytes_used(self) -> int: ...
 
 
@@ -34,6 +37,10 @@ class Alarms(Protocol):
     def clear(self, alarm: str, subject: str) -> None: ...
 
     def active(self) -> list[tuple[str, str]]: ...
+
+    def facts(self, alarm: str, subject: str) -> Mapping[str, Any]:
+        """What it was last raised with; nothing when it is not active."""
+        ...
 
 
 class NoticeBus(Protocol):

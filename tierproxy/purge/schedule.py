@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from tierproxy.config.sections import PurgeSection
@@ -29,6 +30,7 @@ class PurgeSchedule:
         self._settings = settings
         self._last = 0.0  # monotonic, of the rules' last turn
         self._pruned = float("-inf")
+        self._awake = asyncio.Event()
 
     def reload(self, settings: PurgeSection) -> None:
         """loop."""
@@ -39,8 +41,13 @@ class PurgeSchedule:
         """Until cancelled. Raises DiskError, after which it may be called again."""
         self._last = self._last or self._begun()
         while True:
+            self._awake.clear()
             await self.look()
-            await self._clock.sleep(self._settings.watch)
+            await woken(self._awake, self._clock, self._settings.watch)
+
+    def hurry(self) -> None:
+        """loop. Somebody in this process has asked for a run, or confirmed one: look now."""
+        self._awake.set()
 
     async def look(self) -> None:
         """What there is to do now."""
@@ -72,3 +79,14 @@ class PurgeSchedule:
             return
         self._pruned = self._clock.monotonic()
         await self._catalogue.prune_runs(self._clock.now() - self._settings.keep_runs)
+
+
+async def woken(awake: asyncio.Event, clock: Clock, seconds: float) -> None:
+    """Sleep, or until ``awake``."""
+    sleep, wake = asyncio.ensure_future(clock.sleep(seconds)), asyncio.ensure_future(awake.wait())
+    try:
+        await asyncio.wait({sleep, wake}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        sleep.cancel()
+        wake.cancel()
+        await asyncio.gather(sleep, wake, return_exceptions=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from tierproxy.rules import patterns
 from tierproxy.rules.conditions import COUNTS, LENGTHS, PATTERNS
@@ -176,7 +175,7 @@ def _apart(word: Word, left: str, right: str) -> bool:
         return False
     if word is Word.STATE:
         return left != right
-    return patterns.literal(left) and not fnmatchcase(left, right)
+    return patterns.literal(left) and not patterns.matches(left, right)
 
 
 def minutes(when: Iterable[Condition]) -> frozenset[int]:

@@ -37,7 +37,8 @@ COUNTS = frozenset({Measure.READS, Measure.MACHINE_READS})
 LENGTHS = frozenset({Measure.AGE, Measure.ON_DISK, Measure.IDLE})
 PATTERNS = frozenset({Word.KEY, Word.BUCKET, Word.OWNER, Word.FOLDER})
 
-_NUMBER = re.compile(r"\s*([<>=!~]*)\s*(.*?)(?:\s+in\s+(\S.*?))?\s*", re.DOTALL)
+_SIGN = re.compile(r"[<>=!~]*")
+_IN = re.compile(r"\sin\s")
 _NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
 _MISSPELT = {"==": "=", "=<": "<=", "=>": ">=", "<<": "<", ">>": ">"}
 
@@ -80,13 +81,24 @@ class Reader:
     def _number(self, measure: Measure, raw: Any) -> NumberCondition:
         if not isinstance(raw, str):
             raise ConfigError(f"{raw!r} is not a text with a comparison; write {_example(measure)}")
-        match = _NUMBER.fullmatch(raw)
-        sign, amount, window = match.groups() if match else ("", raw, None)
+        sign, amount, window = _parts(raw)
         operator = _operator(sign, amount, measure)
         if window is not None and measure not in COUNTS:
             raise ConfigError(f'{raw!r}: only reads are counted in a window; write "{operator} {amount}"')
         days = amounts.whole_days(self.keep_days)(window) if window is not None else None
         return NumberCondition(measure, operator, _amount(measure, amount), days)
+
+
+def _parts(raw: str) -> tuple[str, str, str | None]:
+    """``">= 3 in 30d"`` -> ``>=``, ``3``, ``30d``. Each character is looked at once or twice: one expression for all of
+    it takes the square of the blanks."""
+    text = raw.strip()
+    sign = _SIGN.match(text)
+    rest = text[sign.end() if sign else 0 :].strip()
+    found = _IN.search(rest)
+    if found is None:
+        return sign[0] if sign else "", rest, None
+    return sign[0] if sign else "", rest[: found.start()].rstrip(), rest[found.end() :].lstrip()
 
 
 def _noted(when: Section, make: Callable[[Any], Any], raw: Any, *steps: str | int) -> Any:

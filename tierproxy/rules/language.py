@@ -13,6 +13,7 @@ from tierproxy.errors import ConfigError
 from tierproxy.model import Ack, FillPolicy
 from tierproxy.rules import amounts, options, patterns
 from tierproxy.rules.conditions import FILL_FIELDS, TIME, WRITE_FIELDS, Reader
+from tierproxy.rules.depth import MOST_PARTS, deep_line
 from tierproxy.rules.model import (
     Action,
     ActionKind,
@@ -23,7 +24,7 @@ from tierproxy.rules.model import (
     TextCondition,
     TimeCondition,
 )
-from tierproxy.rules.problems import HINT, Problems, Section, located, unknown
+from tierproxy.rules.problems import Mistake, Problems, Section, Unusable, unknown
 
 KEEP_DAYS = 400
 """Default of ``[counting] keep_days``."""
@@ -66,18 +67,20 @@ def parse(text: str, *, file: str = "rules.toml", keep_days: int = KEEP_DAYS) ->
 
 
 def _toml(text: str, file: str) -> dict[str, Any]:
+    if line := deep_line(text):
+        raise Unusable(file, [Mistake(line, f"a key has more than {MOST_PARTS} parts", "write it more simply")])
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         where = re.search(r"line (\d+)", str(error))
         line = int(where[1]) if where else text.count("\n") + 1
         what = re.sub(r" \(at .*\)", "", str(error))
-        raise ConfigError(located(file, line, f"this is not TOML: {what}; {_advice(text, line)}"), hint=HINT) from error
+        raise Unusable(file, [Mistake(line, f"this is not TOML: {what}", _advice(text, line))]) from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets in brackets in brackets
-        raise ConfigError(f"{file}: this cannot be read: {error}; write it more simply", hint=HINT) from error
+        raise Unusable(file, [Mistake(0, f"this cannot be read: {error}", "write it more simply")]) from error
     if not any(raw.get(name) for name in ("rule", "budget", "pressure")) and not unknown(raw, _known()):
         advice = 'write at least one [[rule]], or set [purge] rules = "" in the configuration to work without rules'
-        raise ConfigError(f"{file}: the file is empty, it has no rule and no budget; {advice}", hint=HINT)
+        raise Unusable(file, [Mistake(0, "the file is empty, it has no rule and no budget", advice)])
     return raw
 
 

@@ -5,20 +5,20 @@ An error keeps a file from being used, a warning is shown.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tierproxy.config.lines import Path, line_numbers
 from tierproxy.config.sections import DiskSection
-from tierproxy.errors import ConfigError
 from tierproxy.model import State
 from tierproxy.rules import show
 from tierproxy.rules.bounds import always, contradiction, implies
 from tierproxy.rules.conditions import LENGTHS
 from tierproxy.rules.language import KEEP_DAYS, parse
 from tierproxy.rules.model import ActionKind, Kept, NumberCondition, Operator, Rule, RuleSet, TextCondition, Trait, Word
-from tierproxy.rules.problems import HINT, located
+from tierproxy.rules.patterns import literal
+from tierproxy.rules.problems import Mistake, Unusable
 
 KEEPS = frozenset({ActionKind.KEEP, ActionKind.TRIM})
 """Actions that leave an object on disk until pressure takes it."""
@@ -68,18 +68,42 @@ def accept(
     findings = lint(ruleset, now=now, disk=disk)
     errors = [one for one in findings if one.level is Level.ERROR]
     if errors:
-        raise ConfigError("\n".join(located(file, one.line, str(one)) for one in errors), hint=HINT)
+        raise Unusable(file, [Mistake(one.line, one.text, one.fix, one.rule) for one in errors])
     return ruleset, findings
+
+
+class Patience:
+    """How much lint compares: rules with rules, and their texts with patterns. A file that is made to be slow would
+    keep whoever asks, and a node's thread, for hours; what lies beyond is not looked at."""
+
+    MOST = 1_000_000  #: texts that are looked at, long patterns counting as several: a hundred rules with ten patterns
+
+    def __init__(self) -> None:
+        self._left = self.MOST
+
+    def lasts(self, special: Rule, general: Rule) -> bool:
+        """Whether the two may be compared."""
+        mine, others = _texts(special), _texts(general)
+        wild = sum(1 + len(text) // 16 for text in others if not literal(text))
+        self._left -= 4 + len(mine) + len(others) + len(mine) * wild
+        return self._left >= 0
+
+
+def _texts(rule: Rule) -> list[str]:
+    return [text for one in rule.when if isinstance(one, TextCondition) for text in (*one.wanted, *one.unwanted)]
 
 
 def lint(ruleset: RuleSet, *, now: float, disk: DiskSection | None = None) -> list[Finding]:
     """All findings in the order of the file. ``disk``: what counts where the file says nothing of a budget; None: only
     what the file says is compared."""
-    lines = line_numbers(ruleset.text)
+    lines, patience = line_numbers(ruleset.text), Patience()
     found = [*_waters(ruleset, disk, lines), *_bucket_budgets(ruleset, disk, lines)]
+    possible = []
     for rule in ruleset.rules:
-        found += list(_never(rule)) or list(_doubtful(rule, now, ruleset.schedule.timezone))
-    found += [*_unreachable(ruleset), *_all_kept(ruleset, now, lines)]
+        if patience.lasts(rule, rule):
+            found += list(_never(rule)) or list(_doubtful(rule, now, ruleset.schedule.timezone))
+            possible += [rule] if contradiction(rule) is None else []
+    found += [*_unreachable(possible, patience), *_all_kept(ruleset, now, lines)]
     return sorted(found, key=lambda one: one.line)
 
 
@@ -171,14 +195,12 @@ def _doubtful(rule: Rule, now: float, timezone: str) -> Iterator[Finding]:
         yield _of(rule, Level.WARNING, "it purges nothing, so nothing can be regretted", "leave regret out")
 
 
-def _unreachable(ruleset: RuleSet) -> Iterator[Finding]:
+def _unreachable(rules: Sequence[Rule], patience: Patience) -> Iterator[Finding]:
     """Rules that come after one that matches whenever they do."""
-    for index, rule in enumerate(ruleset.rules):
-        if contradiction(rule) is not None:
-            continue
-        above = {role: _shadow(rule, role, ruleset.rules[:index]) for role in ("then", "fill", "write")}
-        roles = [role for role in above if getattr(rule, role) is not None]
-        lost = [role for role in roles if above[role] is not None]
+    for index, rule in enumerate(rules):
+        roles = [role for role in ("then", "fill", "write") if getattr(rule, role) is not None]
+        above = _above(rule, roles, rules[:index], patience)
+        lost = [role for role in roles if role in above]
         if lost == roles:
             yield _lost(rule, above[roles[0]], Level.ERROR, "it is never reached")
         else:
@@ -186,12 +208,19 @@ def _unreachable(ruleset: RuleSet) -> Iterator[Finding]:
                 yield _lost(rule, above[role], Level.WARNING, f"its {role} is never used")
 
 
-def _shadow(rule: Rule, role: str, earlier: tuple[Rule, ...]) -> Rule | None:
-    return next((one for one in earlier if getattr(one, role) is not None and implies(rule, one)), None)
+def _above(rule: Rule, roles: Sequence[str], earlier: Sequence[Rule], patience: Patience) -> dict[str, Rule]:
+    """The first of ``earlier`` that takes each role from ``rule``."""
+    found: dict[str, Rule] = {}
+    for one in earlier:
+        wanted = [role for role in roles if role not in found and getattr(one, role) is not None]
+        if wanted and patience.lasts(rule, one) and implies(rule, one):
+            found |= dict.fromkeys(wanted, one)
+        if len(found) == len(roles):
+            break
+    return found
 
 
-def _lost(rule: Rule, above: Rule | None, level: Level, text: str) -> Finding:
-    assert above is not None
+def _lost(rule: Rule, above: Rule, level: Level, text: str) -> Finding:
     if always(above):
         where = f'rule "{above.name}" in line {above.line} matches everything before it'
         return _of(rule, level, f"{text}: {where}", f'move "{above.name}" to the end of the file')

@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 import re
-from fnmatch import fnmatchcase
+from fnmatch import translate
+from functools import lru_cache
 
 LONGEST = 1024
 """Characters in a pattern; S3 keys have at most as many bytes."""
@@ -54,12 +55,22 @@ def literal(pattern: str) -> bool:
     return _WILD.search(pattern) is None
 
 
+def matches(text: str, pattern: str) -> bool:
+    """As ``fnmatch.fnmatchcase``, which forgets what it has compiled when a file has many patterns."""
+    return _compiled(pattern).match(text) is not None
+
+
+@lru_cache(maxsize=8192)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(translate(pattern))
+
+
 def covers(general: str, special: str) -> bool:
     """Whether ``general`` certainly matches whatever ``special`` does (False: perhaps not)."""
     if general == special or (general and not general.strip("*")):
         return True
     if literal(special):
-        return fnmatchcase(special, general)
+        return matches(special, general)
     if general.endswith("*") and literal(general[:-1]):
         return special.startswith(general[:-1])
     if general.startswith("*") and literal(general[1:]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -13,6 +13,33 @@ from tierproxy.errors import ConfigError
 HINT = "docs/rules.md explains every word of a rule file"
 
 _T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """Why a rule file cannot be used. ``line``: where, from 1; 0: nobody knows. ``fix``: what to write or do."""
+
+    line: int
+    text: str
+    fix: str = ""
+    rule: str = ""
+
+    @classmethod
+    def said(cls, line: int, text: str) -> Mistake:
+        """Of a text in the form of this house: what is wrong; what to write."""
+        what, _, fix = text.rpartition("; ")
+        return cls(line, what, fix) if what else cls(line, text)
+
+    def __str__(self) -> str:
+        return f"{self.text}; {self.fix}" if self.fix else self.text
+
+
+class Unusable(ConfigError):
+    """A rule file that cannot be used; each mistake is a line of the message. ``mistakes``: the same with places."""
+
+    def __init__(self, file: str, mistakes: Sequence[Mistake]) -> None:
+        super().__init__("\n".join(located(file, one.line, str(one)) for one in mistakes), hint=HINT)
+        self.mistakes = tuple(mistakes)
 
 
 @dataclass
@@ -34,10 +61,10 @@ class Problems:
             path = path[:-1]
         return self.lines.get(path, 0)
 
-    def refusal(self) -> ConfigError:
+    def refusal(self) -> Unusable:
         """All of them as one error, in the order of the file."""
-        texts = [located(self.file, line, text) for line, text in sorted(self.found, key=lambda fault: fault[0])]
-        return ConfigError("\n".join(texts), hint=HINT)
+        found = sorted(self.found, key=lambda fault: fault[0])
+        return Unusable(self.file, [Mistake.said(line, text) for line, text in found])
 
 
 def located(file: str, line: int, text: str) -> str:

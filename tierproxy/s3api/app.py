@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections import defaultdict
 from collections.abc import Callable, MutableMapping
 from itertools import count
 from typing import Any
 
 from tierproxy.config.sections import ListenSection
 from tierproxy.errors import Busy, NotModified
-from tierproxy.logs import event
-from tierproxy.ports import Clock
+from tierproxy.logs import TRACE_ID, event
+from tierproxy.ports import Clock, Spans
+from tierproxy.s3api.access import access_line, spanned
 from tierproxy.s3api.auth import Authenticator
 from tierproxy.s3api.call import XML_TYPE, Answer, Call, Port
 from tierproxy.s3api.documents import error_document
@@ -26,6 +28,7 @@ from tierproxy.s3api.faults import Fault, S3Error, fault_of
 from tierproxy.s3api.ports import Store
 from tierproxy.s3api.request import Request
 from tierproxy.s3api.route import find_operation, refuse_what_is_not_done
+from tierproxy.s3api.tracing import HEADER, carrier_of, trace_id_of
 
 logger = logging.getLogger("tierproxy.s3api")
 
@@ -37,7 +40,7 @@ CLOSE = (b"connection", b"close")
 
 class ObjectApp:
     """The ASGI app of the object port. ``access_log``: log one line per request. ``folder_class``: what becomes of
-    x-tierproxy-folder."""
+    x-tierproxy-folder. ``spans``: where requests are traced to."""
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class ObjectApp:
         *,
         access_log: bool = False,
         folder_class: Callable[[str], str] = str,
+        spans: Spans | None = None,
     ) -> None:
         self._port = Port(store, listen, clock, folder_class)
         self._authenticator = authenticator
@@ -56,9 +60,11 @@ class ObjectApp:
         self._timeout = float(listen.body_timeout)
         self._limit = listen.max_concurrent_requests
         self._access_log = access_log
+        self._spans = spans
         self._prefix = secrets.token_hex(4).upper()
         self._numbers = count(1)
         self.running = 0  #: requests being answered now
+        self.answers: defaultdict[int, int] = defaultdict(int)  #: by status code, since the start; 0: none was begun
 
     def __repr__(self) -> str:
         return f"<ObjectApp, {self.running} running>"
@@ -73,12 +79,19 @@ class ObjectApp:
         began = self._clock.monotonic() if self._access_log else 0.0
         request_id = f"{self._prefix}{next(self._numbers):08X}"
         self.running += 1
+        if TRACE_ID.get():  # a pipelined request begins inside the one before
+            TRACE_ID.set("")
         try:
-            await self._serve(scope, exchange, request_id)
+            if self._spans is None:
+                await self._serve(scope, exchange, request_id)
+            else:
+                await self._trace(self._spans, scope, exchange, request_id)
         finally:
             self.running -= 1
+            self.answers[exchange.status] += 1
             if self._access_log:
-                self._log(scope, exchange, request_id, self._clock.monotonic() - began)
+                line = access_line(scope, exchange, self._clock.monotonic() - began)
+                event(logger, logging.INFO, "request", id=request_id, **line)
 
     def _is_health(self, scope: MutableMapping[str, Any]) -> bool:
         """Virtual-host-style, the same path is an object of the bucket in the host's name."""
@@ -93,9 +106,13 @@ class ObjectApp:
         try:
             if self.running > self._limit:
                 raise Busy("Please reduce your request rate.")
-            request = Request.from_scope(scope, self._domain)
+            request = exchange.request = Request.from_scope(scope, self._domain)
+            if HEADER in request.headers:
+                _follow(exchange, trace_id_of(request.headers[HEADER]))
             admission = self._authenticator.admit(request)
+            exchange.access_key = admission.identity.access_key_id
             operation = find_operation(request)
+            exchange.operation = operation.name
             operation.check(request, admission.identity.grants)
             refuse_what_is_not_done(operation, request)
             answer = await operation.handler(self._port, Call(request, exchange, admission, request_id))
@@ -126,20 +143,15 @@ class ObjectApp:
         event(logger, logging.WARNING, "answer cut", id=request_id, sent=exchange.sent, error=error.__cause__ or error)
         exchange.cut()
 
-    def _log(self, scope: MutableMapping[str, Any], exchange: Exchange, request_id: str, seconds: float) -> None:
-        client = scope.get("client")
-        event(
-            logger,
-            logging.INFO,
-            "request",
-            id=request_id,
-            client=client[0] if client else "unix",
-            method=scope["method"],
-            path=scope["raw_path"].decode("latin-1"),
-            status=exchange.status,
-            sent=exchange.sent,
-            ms=round(seconds * 1000, 2),
-        )
+    async def _trace(self, spans: Spans, scope: MutableMapping[str, Any], exchange: Exchange, request_id: str) -> None:
+        """``_serve`` as a span, of the client's trace if it names one."""
+        with spans.request(scope["method"], carrier_of(scope["headers"])) as span:
+            _follow(exchange, span.trace_id)
+            try:
+                await self._serve(scope, exchange, request_id)
+            finally:
+                line = access_line(scope, exchange, 0.0)
+                span.note(exchange.operation, request_id=request_id, **spanned(line))
 
 
 async def _send(scope: MutableMapping[str, Any], exchange: Exchange, answer: Answer, request_id: str) -> None:
@@ -151,6 +163,13 @@ async def _send(scope: MutableMapping[str, Any], exchange: Exchange, answer: Ans
         # The client has not sent its body and may never send it: what comes next cannot be told apart from it.
         headers.append(CLOSE)
     await exchange.answer(answer.status, headers, b"" if scope["method"] == "HEAD" else answer.body)
+
+
+def _follow(exchange: Exchange, trace_id: str) -> None:
+    """Lines of the log that this request causes say of which trace it is."""
+    if trace_id:
+        exchange.trace_id = trace_id
+        TRACE_ID.set(trace_id)
 
 
 def _awaits_continue(scope: MutableMapping[str, Any]) -> bool:

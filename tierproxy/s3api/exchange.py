@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
 from typing import Any, Protocol
 
 from tierproxy.s3api.faults import S3Error
+from tierproxy.s3api.request import Request
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -18,6 +19,9 @@ HeaderList = list[tuple[bytes, bytes]]
 
 CONNECTION = "tierproxy.connection"
 """Key in the ASGI scope's ``extensions`` under which a server offers its ``Wire``."""
+
+
+_NOT_YET: HeaderList = []
 
 
 class Wire(Protocol):
@@ -48,14 +52,20 @@ class Exchange:
         "_send",
         "_timeout",
         "_wire",
+        "access_key",
         "consumed",
+        "headers",
+        "operation",
         "peer",
         "pulled",
+        "received",
+        "request",
         "scheme",
         "sent",
         "started",
         "status",
         "streams",
+        "trace_id",
     )
 
     def __init__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send, timeout: float) -> None:
@@ -66,11 +76,17 @@ class Exchange:
         self.scheme: str = scope.get("scheme", "http")
         client = scope.get("client")
         self.peer: str = client[0] if client else "unix"  #: the client's host
+        self.request: Request | None = None  #: once it is parsed
+        self.access_key = ""  #: who asks, once that is known
+        self.operation = ""
+        self.trace_id = ""
         self.streams = scope.get("http_version") != "1.0"  #: a response of unknown length can be sent
         self.pulled = False  #: the body has been asked for (Expect: 100-continue has been answered)
         self.consumed = False  #: the last byte of the body has been read
+        self.received = 0  #: bytes of the request's body
         self.started = False
         self.status = 0
+        self.headers: HeaderList = _NOT_YET  #: of the response
         self.sent = 0  #: bytes of the response body
 
     # ---------------------------------------------------------------- the request's body
@@ -87,6 +103,7 @@ class Exchange:
                 raise Disconnected
             self.consumed = not message.get("more_body", False)
             if piece := message.get("body", b""):
+                self.received += len(piece)
                 yield piece
 
     async def _next(self) -> Message:
@@ -105,6 +122,7 @@ class Exchange:
         """A whole response whose body is at hand."""
         self.started = True
         self.status = status
+        self.headers = headers
         # With nothing left of earlier answers the server takes this one at once: no need of a time limit.
         deliver = self._deliver if self._waiting() else self._send
         gone = self.gone  # before: an answer may end the connection
@@ -115,6 +133,7 @@ class Exchange:
     async def start(self, status: int, headers: HeaderList) -> None:
         self.started = True
         self.status = status
+        self.headers = headers
         await self._deliver({"type": "http.response.start", "status": status, "headers": headers})
 
     async def write(self, piece: bytes) -> None:

@@ -47,10 +47,12 @@ def bind_tcp(address: str) -> socket.socket:
     """A bound TCP socket. Raises ConfigError."""
     host, port = host_and_port(address)
     try:
-        family, _, _, _, target = socket.getaddrinfo(
+        family, _, protocol, _, target = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        bound = socket.socket(family, socket.SOCK_STREAM)
+        # With its protocol: asyncio sets TCP_NODELAY only where it is named, and answers would wait for the client's
+        # delayed acknowledgements.
+        bound = socket.socket(family, socket.SOCK_STREAM, protocol)
     except OSError as error:
         raise ConfigError(f"cannot listen on {address}: {error}") from error
     try:

@@ -41,6 +41,8 @@ class ObjectServer:
     certificate unusable).
     """
 
+    title = "object port"
+
     def __init__(self, listen: ListenSection, app: Application, clock: Clock) -> None:
         check_listen(listen)
         self.listen = listen
@@ -65,7 +67,9 @@ class ObjectServer:
         self._ticker: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
-        return f"<ObjectServer {self.url or self.listen.unix_socket}, {len(self._state.connections)} connections>"
+        return (
+            f"<{type(self).__name__} {self.url or self.listen.unix_socket}, {len(self._state.connections)} connections>"
+        )
 
     @property
     def url(self) -> str | None:
@@ -91,7 +95,7 @@ class ObjectServer:
             await self.stop(0)
             raise
         self._ticker = asyncio.get_running_loop().create_task(self._tick_on(), name="object-server-ticker")
-        event(logger, logging.INFO, "object port open", url=self.url, unix_socket=self.listen.unix_socket or None)
+        event(logger, logging.INFO, f"{self.title} open", url=self.url, unix_socket=self.listen.unix_socket or None)
 
     async def _open(self) -> None:
         if self.listen.tls_certificate:
@@ -104,18 +108,21 @@ class ObjectServer:
             await self._serve(self._unix.bind(), None)
 
     async def _serve(self, bound: socket.socket, tls: ssl.SSLContext | None) -> None:
-        factory = connection_factory(
+        try:
+            self._servers.append(await _listen(self._factory(), bound, tls))
+        except BaseException:
+            bound.close()
+            raise
+
+    def _factory(self) -> Callable[[], asyncio.Protocol]:
+        """What makes the protocol of a new connection."""
+        return connection_factory(
             self._config,
             self._state,
             max_head=self.listen.max_header_bytes,
             idle_timeout=self.listen.idle_timeout,
-            logger=_uvicorn_logger(),
+            logger=quiet_logger(),
         )
-        try:
-            self._servers.append(await _listen(factory, bound, tls))
-        except BaseException:
-            bound.close()
-            raise
 
     def reload(self, listen: ListenSection) -> None:
         """Apply what of ``[listen]`` is reloadable: the certificate's files. A pair that cannot be used is logged and
@@ -195,7 +202,7 @@ async def _listen(
     )
 
 
-def _uvicorn_logger() -> logging.Logger:
+def quiet_logger() -> logging.Logger:
     """For uvicorn's words on broken requests and on exceptions: the app has said what there is to say, so errors of one
     connection are for debugging only."""
     quiet = logging.getLogger("tierproxy.server.uvicorn")

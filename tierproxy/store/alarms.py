@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from tierproxy.logs import event
@@ -34,3 +35,6 @@ class AlarmBoard:
 
     def active(self) -> list[tuple[str, str]]:
         return list(self._active)
+
+    def facts(self, alarm: str, subject: str) -> Mapping[str, Any]:
+        return self._active.get((alarm, subject), {})

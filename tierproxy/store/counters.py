@@ -3,6 +3,7 @@
     gets   = hits + misses
     hits   = memory_hits + disk_hits
     misses = fills + joins + passes + errors
+    puts   = sum over acks;  purges, regrets and corrected regrets = sums over tolls
     reads  = sum over reasons;  people's = reads[person] - corrected;  machines' = the others + corrected
     reads[person] = person_hits + person_misses;  corrected = corrected_hits + corrected_misses
     people's hits = person_hits - corrected_hits;  people's misses = person_misses - corrected_misses
@@ -22,31 +23,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tierproxy.model import Tier
+from tierproxy.stats import Latency
 from tierproxy.traffic import HITS, Outcome, Reason
 
-BUCKETS = 36
-"""Of a latency: bucket k counts times of 2^(k-1) to 2^k microseconds (0: less than 1); 2^35 are nine hours."""
+REASONS = 1000
+"""Reasons of purges that are counted apart: as many rules as a file may have. The rest is counted as ``OTHER``."""
+OTHER = "other"
 
 
 @dataclass(slots=True)
-class Latency:
-    """Times to the first byte: how many, their sum in microseconds, and how many in each power of two."""
+class Toll:
+    """What one reason (``Entry.purged_by``) removed, and what of it was wanted back. ``corrected``: of ``regrets``,
+    those that were a scan's."""
 
-    count: int = 0
-    microseconds: int = 0
-    buckets: list[int] = field(default_factory=lambda: [0] * BUCKETS)
-
-    def add(self, seconds: float) -> None:
-        spent = int(seconds * 1_000_000) if seconds > 0 else 0
-        self.count += 1
-        self.microseconds += spent
-        bucket = spent.bit_length()
-        self.buckets[bucket if bucket < BUCKETS else -1] += 1
-
-    def sample(self) -> dict[str, int]:
-        """``count``, ``us`` (the sum) and ``b0`` to ``b35``, those that are not 0."""
-        full = {f"b{index}": count for index, count in enumerate(self.buckets) if count}
-        return {"count": self.count, "us": self.microseconds, **full}
+    objects: int = 0
+    bytes: int = 0
+    regrets: int = 0
+    machine_regrets: int = 0
+    corrected: int = 0
 
 
 @dataclass(slots=True)
@@ -60,6 +54,7 @@ class Counters:
     passes: int = 0  #: gets served from alt without a copy
     errors: int = 0  #: gets that failed before their first byte, "not found" excepted
     reads: dict[Reason, int] = field(default_factory=lambda: dict.fromkeys(Reason, 0))  #: reads, as first taken
+    machine_hits: dict[Reason, int] = field(default_factory=lambda: dict.fromkeys(Reason, 0))  #: of the others
     corrected: int = 0  #: reads taken for a person's that turned out to be a scan's
     person_hits: int = 0  #: of reads[person], as first taken
     corrected_hits: int = 0  #: of corrected
@@ -76,6 +71,13 @@ class Counters:
     upload_failures: int = 0  #: tries of the upload queue that failed
     repairs: int = 0  #: blobs found damaged and dropped
     stale_fills: int = 0  #: fills thrown away because the object changed meanwhile
+    acks: dict[str, int] = field(default_factory=lambda: {"both": 0, "disk": 0, "alt": 0})
+    """Acknowledged writes by who had them then."""
+    tolls: dict[str, Toll] = field(default_factory=dict)  #: by reason of the purge
+    phases: dict[tuple[str, str], Latency] = field(default_factory=dict)
+    """Of gets and puts, by phase (those of Server-Timing). A memory hit has none."""
+    put_latency: Latency = field(default_factory=Latency)  #: of PUTs, their bodies' arrival included
+    delete_latency: Latency = field(default_factory=Latency)
 
     def got(self, outcome: Outcome) -> None:
         """A get is open, and its bytes come from there."""
@@ -89,6 +91,22 @@ class Counters:
             self.joins += 1
         else:
             self.passes += 1
+
+    def toll(self, by: str) -> Toll:
+        """The toll of one reason."""
+        found = self.tolls.get(by)
+        if found is None:
+            found = self.tolls.setdefault(by if len(self.tolls) < REASONS else OTHER, Toll())
+        return found
+
+    def spent(self, operation: str, phases: Mapping[str, float]) -> None:
+        """``phases``: milliseconds that one ``operation`` (get, put) spent, by phase."""
+        for phase, milliseconds in phases.items():
+            place = operation, phase
+            found = self.phases.get(place)
+            if found is None:
+                found = self.phases[place] = Latency()
+            found.add(milliseconds / 1000)
 
     @property
     def hits(self) -> int:

@@ -46,7 +46,9 @@ class Deleter:
         asked once (if it did not confirm, the queue goes on). Deleting what is not there is fine.
         Raises NoSuchBucket, PreconditionFailed, DiskUnavailable."""
         self._buckets.require(name.bucket)
+        begin = self._clock.monotonic()
         await self._tasks.finish(self._delete(name, precondition, visitor), "delete")
+        self._counters.delete_latency.add(self._clock.monotonic() - begin)
 
     async def _delete(self, name: ObjectName, precondition: Precondition, visitor: Visitor) -> None:
         async with self._order.hold(name):

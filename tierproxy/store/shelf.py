@@ -100,6 +100,9 @@ class Shelf:
         gone = [drop for drop, done in zip(free, went, strict=True) if done]
         for drop in gone:
             self._hot.drop(drop.name)
+            toll = self._counters.toll(drop.by)
+            toll.objects += 1
+            toll.bytes += drop.blob_bytes
         if self._history is not None:
             for line, done in zip(lines, went, strict=True):
                 if done:

@@ -77,6 +77,7 @@ class Space:
         self._used_of = Counter(buckets or {})
         self._reserved_of: Counter[str] = Counter()
         self.used = used
+        self.peak = used  #: the most that was used since the start
         self.reserved = 0
         self.on_pressure: Callable[[int, str], None] = lambda _wanted, _bucket: None
         self.relieve: Callable[[int, str], Awaitable[object]] = _nothing
@@ -151,6 +152,7 @@ class Space:
     def add(self, actual: int, bucket: str = "") -> None:
         """A file of ``actual`` bytes is there."""
         self.used += actual
+        self.peak = max(self.peak, self.used)
         if bucket:
             self._used_of[bucket] += actual
 

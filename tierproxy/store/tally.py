@@ -93,6 +93,8 @@ class Tally:
         name, at, now = entry.name, self._clock.now(), self._clock.monotonic()
         self._counters.delivered[reading.tier] += sent
         self._counters.latency[reading.outcome].add(seconds)
+        if reading.timings:
+            self._counters.spent("get", reading.timings)
         named = self._named(name, entry, visitor)
         place = visitor.client, name
         before = self._recent.get(place) if reading.range is not None else None
@@ -123,7 +125,11 @@ class Tally:
                 for earlier in scan:
                     self._correct(*earlier)
         self._counters.reads[reason] += 1
-        self._counters.person_hits += hit and reason is Reason.PERSON
+        if hit:
+            if reason is Reason.PERSON:
+                self._counters.person_hits += 1
+            else:
+                self._counters.machine_hits[reason] += 1
         day = int(at // DAY)
         pending = self._pending.reads.get((name, day)) or self._pending.read(name, day)
         if pending is None:
@@ -161,13 +167,17 @@ class Tally:
             self._pending.corrections.append(Correction(name, at, hit))
         if purged is not None:
             self._counters.corrected_regrets += 1
+            self._counters.toll(purged.by).corrected += 1
             self._book_regret(Regret(name, purged.by, at, max(0.0, at - purged.at), machine=True, corrected=True))
 
     def _regret(self, name: ObjectName, by: str, purged_at: float, at: float, *, machine: bool) -> None:
+        toll = self._counters.toll(by)
         if machine:
             self._counters.machine_regrets += 1
+            toll.machine_regrets += 1
         else:
             self._counters.regrets += 1
+            toll.regrets += 1
         self._book_regret(Regret(name, by, at, max(0.0, at - purged_at), machine))
 
     def _book_regret(self, regret: Regret) -> None:
@@ -191,11 +201,13 @@ class Tally:
     def wrote(self, entry: Entry, visitor: Visitor) -> None:
         """loop. A write of ``entry`` is committed; history is told who has it."""
         tiers = entry.tiers
+        held = "both" if len(tiers) > 1 else tiers[0]
+        self._counters.acks[held] += 1
         owner, folder = self._named(entry.name, entry, visitor)
         self._history.note(
             Event(
                 self._clock.now(), EventKind.WRITE, entry.name, owner, folder, entry.size,
-                outcome="both" if len(tiers) > 1 else tiers[0], client=visitor.client,
+                outcome=held, client=visitor.client,
             )
         )  # fmt: skip
 

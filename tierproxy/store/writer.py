@@ -19,6 +19,7 @@ from tierproxy.store.body import Timings
 from tierproxy.store.buckets import Buckets
 from tierproxy.store.calls import ANYTHING, Write, Written
 from tierproxy.store.changes import Changes, Content, received
+from tierproxy.store.counters import Counters
 from tierproxy.store.health import AltHealth
 from tierproxy.store.order import KeyOrder
 from tierproxy.store.policies import Policies, WritePolicy
@@ -36,7 +37,7 @@ class Writer:
     def __init__(
         self, *, disk: DiskTier, catalogue: Catalogue, changes: Changes, around: Around, buckets: Buckets,
         policies: Policies, order: KeyOrder, space: Space, queue: UploadQueue, health: AltHealth, tasks: Tasks,
-        clock: Clock,
+        clock: Clock, counters: Counters,
     ) -> None:  # fmt: skip
         self._disk = disk
         self._catalogue = catalogue
@@ -50,9 +51,17 @@ class Writer:
         self._health = health
         self._tasks = tasks
         self._clock = clock
+        self._counters = counters
 
     async def write(self, call: Write) -> Written:
         """Raises NoSuchBucket, BadBody, PreconditionFailed, OutOfSpace (ack disk), AltError."""
+        begin = self._clock.monotonic()
+        written = await self._write(call)
+        self._counters.put_latency.add(self._clock.monotonic() - begin)
+        self._counters.spent("put", written.timings)
+        return written
+
+    async def _write(self, call: Write) -> Written:
         self._buckets.require(call.name.bucket)
         policy = self.policy(call.name, call.ack, call.size, call.visitor)
         timings = Timings(self._clock)

@@ -7,9 +7,11 @@ import os
 import secrets
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from importlib.resources import files
 from pathlib import Path
 
 from tierproxy.config.describe import annotated
+from tierproxy.config.operators import AdminSection
 from tierproxy.config.sections import (
     AltSection,
     BucketSection,
@@ -18,6 +20,7 @@ from tierproxy.config.sections import (
     KeySection,
     ListenSection,
     NodeSection,
+    PurgeSection,
 )
 from tierproxy.config.values import Size
 from tierproxy.errors import ConfigError
@@ -49,6 +52,10 @@ class Home:
     @property
     def config_file(self) -> Path:
         return self.root / "tierproxy.toml"
+
+    @property
+    def rules_file(self) -> Path:
+        return self.root / "rules.toml"
 
     @property
     def credentials_file(self) -> Path:
@@ -83,13 +90,21 @@ class Home:
         lines = [f"export {name}={value}" for name, value in (names | {"AWS_DEFAULT_REGION": "us-east-1"}).items()]
         _write_private(self.credentials_file, "\n".join(lines) + "\n")
 
-    def config(self, alt: AltSection, address: str) -> Config:
-        """The demo's configuration, secrets in place. ``alt`` is the section of the embedded S3 server."""
+    def write_rules(self) -> None:
+        """The rule file of the first run; what somebody has made of it since stays."""
+        if not self.rules_file.exists():
+            self.rules_file.write_text(files("tierproxy.cli.demo").joinpath("rules.toml").read_text(encoding="utf-8"))
+
+    def config(self, alt: AltSection, address: str, admin: str = "127.0.0.1:0") -> Config:
+        """The demo's configuration, secrets in place. ``alt`` is the section of the embedded S3 server; ``address`` and
+        ``admin`` are those of the object port and of the admin port."""
         return Config(
             node=NodeSection(data_dir=str(self.root / "data"), log_level="warning"),
             listen=ListenSection(address=address),
+            admin=AdminSection(address=admin),
             alt=replace(alt, secret_access_key=self.alt_secret()),
             disk=DiskSection(max_bytes=Size(2 * 2**30)),
+            purge=PurgeSection(rules=str(self.rules_file)),
             bucket=(BucketSection(name=BUCKET),),
             key=(KeySection(access_key_id=ACCESS_KEY_ID, secret=self.secret()),),
         )

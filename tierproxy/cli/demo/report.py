@@ -33,16 +33,18 @@ def phases_table(phases: Sequence[Phase]) -> Table:
     return table
 
 
-def to_try(home: Home, url: str, key: str) -> str:
-    """Exact lines for curl, the aws CLI, boto3 and tierproxy itself; the key comes from the credentials file."""
+def to_try(home: Home, url: str, key: str, dashboard: str = "") -> str:
+    """The dashboard with its login, and exact lines for curl, the aws CLI, boto3 and tierproxy itself; the key comes
+    from the credentials file."""
     credentials, config = shlex.quote(_near(home.credentials_file)), shlex.quote(_near(home.config_file))
     target = f"{url}/{BUCKET}/{quote(key)}"
     python = shlex.quote(_near(Path(sys.executable)))
     program = shlex.quote(_near(Path(sys.executable).with_name("tierproxy")))
     user = '"$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY"'
     code = f"import boto3; print(boto3.client('s3', endpoint_url='{url}').list_buckets()['Buckets'])"
+    look = f"Dashboard (this link logs you in once): {dashboard}\n\n" if dashboard else ""
     return f"""\
-Serving {url} -- Ctrl-C stops. In another terminal:
+{look}Serving {url} -- Ctrl-C stops. In another terminal:
 
   . {credentials}
   curl -sS -D - -o /dev/null --aws-sigv4 aws:amz:us-east-1:s3 --user {user} \\
@@ -50,7 +52,9 @@ Serving {url} -- Ctrl-C stops. In another terminal:
   aws --endpoint-url {url} s3 ls s3://{BUCKET}/ --recursive --human-readable
   {python} -c "{code}"
   {program} ls --config {config} {BUCKET}/
-  {program} queue list --config {config}
+  {program} explain --config {config} {shlex.quote(f"{BUCKET}/{key}")}
+  {program} stats --config {config}
+  {program} admin login --config {config}
 """
 
 

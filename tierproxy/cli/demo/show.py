@@ -34,6 +34,7 @@ from tierproxy.wiring import build, open_alt
 
 HOST = "127.0.0.1"
 PORT = 9300
+ADMIN_PORT = 9301
 SETTLING = 10.0
 """Seconds at most to wait for copies that are being made."""
 
@@ -62,7 +63,9 @@ class Demo:
                 async with self._embedded(threads) as server, self._node(server) as (node, counted):
                     await self._play(node, counted, threads)
                     if not self._once and not self._stop.is_set():
-                        self._console.print(to_try(self._home, node.url or "", self._an_example()), markup=False)
+                        self._console.print(
+                            to_try(self._home, node.url or "", self._an_example(), _dashboard(node)), markup=False
+                        )
                         await self._stop.wait()
                     self._console.print("stopping", style="dim")
         finally:
@@ -85,9 +88,10 @@ class Demo:
 
     @asynccontextmanager
     async def _node(self, server: EmbeddedS3) -> AsyncIterator[tuple[Node, Counted]]:
-        config = self._home.config(server.section(), f"{HOST}:{self._free_port()}")
+        config = self._home.config(server.section(), f"{HOST}:{self._free_port()}", self._admin_address())
+        self._home.write_rules()
         counted = Counted(open_alt(config, self._clock))
-        node = build(config, clock=self._clock, alt=counted)
+        node = build(config, clock=self._clock, alt=counted, config_file=self._home.config_file)
         await node.start()
         try:
             self._home.write_credentials()
@@ -100,14 +104,15 @@ class Demo:
         """The port asked for; the usual one if it is free; else any."""
         if self._port is not None:
             return self._port
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, PORT))
-            except OSError:
-                self._console.print(f"port {PORT} is taken: choosing another", style="yellow")
-                return 0
-        return PORT
+        if _is_free(PORT):
+            return PORT
+        self._console.print(f"port {PORT} is taken: choosing another", style="yellow")
+        return 0
+
+    def _admin_address(self) -> str:
+        """The usual one beside the usual object port, if it is free; else any."""
+        usual = self._port is None and _is_free(ADMIN_PORT)
+        return f"{HOST}:{ADMIN_PORT if usual else 0}"
 
     # ------------------------------------------------------------ what is played
 
@@ -199,6 +204,20 @@ def _at(config: Config, node: Node) -> Config:
     address = (node.url or "").partition("//")[2]
     host_and_port(address)
     return replace(config, listen=replace(config.listen, address=address))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def _dashboard(node: Node) -> str:
+    return node.admin.login_url() if node.admin is not None else ""
 
 
 def _by_class(counted: Counted) -> Counter[str]:

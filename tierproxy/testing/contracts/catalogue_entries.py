@@ -15,6 +15,8 @@ from tierproxy.model import (
     State,
     Totals,
 )
+from tierproxy.purges import PurgeRun, RunKind, RunState
+from tierproxy.stats import RunGauge
 from tierproxy.testing.contracts.catalogue_rows import (
     MAIL,
     OTHER,
@@ -304,3 +306,33 @@ class JournalContract(Opening):
             assert catalogue.queue_totals() == QueueTotals(2, 12, 1001.0, 1)
             await catalogue.uploaded(MAIL, 1, "x")
             assert catalogue.queue_totals() == QueueTotals(1, 5, 1002.0, 1)
+
+    # ------------------------------------------------------------ for whoever watches
+
+    async def test_the_oldest_that_alt_does_not_have_is_the_oldest_put(self) -> None:
+        async with self.catalogue() as catalogue:
+            assert (await catalogue.gauges()).oldest_dirty_at is None
+            await catalogue.tombstone(MAIL, 1, removal(generation=1))
+            assert (await catalogue.gauges()).oldest_dirty_at is None, "a delete loses nobody anything"
+            await catalogue.publish(dirty(OTHER, 2), job=put(OTHER, 2))
+            assert (await catalogue.gauges()).oldest_dirty_at == 1002.0
+
+    async def test_what_is_idle_longest_is_clean_and_on_disk(self) -> None:
+        async with self.catalogue() as catalogue:
+            assert (await catalogue.gauges()).idle_since is None
+            await catalogue.publish(dirty(MAIL, 1, stored_at=1.0), job=put(MAIL, 1))
+            await catalogue.publish(entry(ObjectName("mail", "no blob"), 2))
+            await catalogue.publish(stored(OTHER, 3, stored_at=30.0))
+            assert (await catalogue.gauges()).idle_since == 30.0
+            await catalogue.count(counted(read(OTHER, at=2000.0)))
+            assert (await catalogue.gauges()).idle_since == 2000.0
+
+    async def test_runs_on_record_are_counted_by_kind_and_state(self) -> None:
+        async with self.catalogue() as catalogue:
+            for ended in (5.0, 9.0, None):
+                state = RunState.RUNNING if ended is None else RunState.DONE
+                await catalogue.add_run(PurgeRun(0, RunKind.RULES, state, 1.0, ended_at=ended))
+            assert (await catalogue.gauges()).runs == (
+                RunGauge("rules", "done", 2, 9.0),
+                RunGauge("rules", "running", 1, None),
+            )

@@ -1,0 +1,1 @@
+"""The admin port: JSON API, login and dashboard. The only place that knows FastAPI."""

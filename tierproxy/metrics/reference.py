@@ -1,0 +1,21 @@
+"""The tables of ``docs/metrics.md``."""
+
+from __future__ import annotations
+
+from tierproxy.metrics.exposition import ROOMS
+from tierproxy.metrics.families import Metric
+
+
+def tables() -> str:
+    """Every metric, by subject, as Markdown."""
+    return "\n".join(line for room in ROOMS for line in _table(room.title, room.metrics))
+
+
+def _table(title: str, metrics: tuple[Metric, ...]) -> list[str]:
+    head = [f"### {title}", "", "| metric | type | labels | what it is |", "|---|---|---|---|"]
+    return [*head, *(_row(metric) for metric in metrics), ""]
+
+
+def _row(metric: Metric) -> str:
+    labels = ", ".join(f"`{label}`" for label in metric.labels)
+    return f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help} |"
