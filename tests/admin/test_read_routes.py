@@ -22,7 +22,7 @@ from tierproxy.admin.routers.status import status_router
 from tierproxy.admin.services import Services
 from tierproxy.admin.snapshots import Snapshots
 from tierproxy.errors import AltUnavailable
-from tierproxy.model import ObjectName
+from tierproxy.model import Entry, ObjectName
 from tierproxy.store.health import ALARM
 from tierproxy.testing.rig import BUCKET, Rig
 from tierproxy.wire.objects import Account, MoveResult, ObjectPage, Queue
@@ -293,6 +293,23 @@ async def test_objects_are_fetched_by_name_and_nobody_read_them(tmp_path: Path) 
         await one.rig.parts.tally.flush()
         found = Account.model_validate(await one.get("/objects/explain", object=f"{BUCKET}/alice/1"))
         assert (found.tiers, found.reads) == (["disk", "alt"], 0)
+
+
+async def test_a_fetched_object_is_on_disk_when_the_answer_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with reads(tmp_path) as one:
+        await one.post("/objects/purge", objects=named("alice/1"))
+        fill = one.rig.parts.catalogue.fill
+
+        async def slowly(entry: Entry, *, expected: int | None) -> Entry | None:
+            for _ in range(100):
+                await asyncio.sleep(0)
+            return await fill(entry, expected=expected)
+
+        monkeypatch.setattr(one.rig.parts.catalogue, "fill", slowly)
+        [fetched] = MoveResult.model_validate(await one.post("/objects/fetch", objects=named("alice/1"))).objects
+        assert fetched.done
 
 
 # ---------------------------------------------------------------- queue

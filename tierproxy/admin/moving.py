@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from tierproxy.admin.fetching import Fetching
 from tierproxy.admin.services import Services
 from tierproxy.desk.explain import FATES
 from tierproxy.errors import TierproxyError
-from tierproxy.model import Entry, ObjectName
+from tierproxy.model import ObjectName
 from tierproxy.purge.explain import Fate, fate
 from tierproxy.purge.plan import everything
 from tierproxy.purges import OPERATOR, Drop
@@ -27,6 +28,7 @@ class Moving:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._fetching = Fetching(services.store, services.catalogue, services.clock, VISITOR)
 
     async def fetch(self, names: Sequence[ObjectName]) -> MoveResult:
         """Read each through the node as a prefetch: nobody's read is counted, and nothing goes for it."""
@@ -48,29 +50,13 @@ class Moving:
         return MoveResult(action="purge", objects=[self._purged(name, verdicts[name]) for name in names])
 
     async def _fetch(self, name: ObjectName) -> Moved:
-        row = self._services.catalogue.find(name)
-        if row is not None and row.blob is not None:
+        if self._fetching.there(name):
             return Moved(object=str(name), done=False, why="it is on disk")
         try:
-            fill, entry = await self._read(name)
+            size = await self._fetching.bring(name)
         except TierproxyError as error:
             return Moved(object=str(name), done=False, why=str(error))
-        done = fill != "pass"
-        return Moved(object=str(name), done=done, bytes=entry.size if done else 0, why="" if done else NO_ROOM)
-
-    async def _read(self, name: ObjectName) -> tuple[str, Entry]:
-        """To the last byte."""
-        store, clock = self._services.store, self._services.clock
-        begin = clock.monotonic()
-        reading = await store.open(name, visitor=VISITOR)
-        sent, first = 0, clock.monotonic() - begin
-        try:
-            async for chunk in reading.chunks():
-                sent += len(chunk)
-        finally:
-            store.delivered(reading, VISITOR, sent, first)
-            await reading.close()
-        return reading.fill, reading.entry
+        return Moved(object=str(name), done=size is not None, bytes=size or 0, why=NO_ROOM if size is None else "")
 
     def _droppable(self, name: ObjectName) -> Drop | str:
         """Its blob, or why it stays."""

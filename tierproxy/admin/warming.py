@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
+from tierproxy.admin.fetching import Fetching
 from tierproxy.admin.jobs import Tell
 from tierproxy.errors import AltError, LostInAlt, NoSuchKey
 from tierproxy.model import ObjectName
@@ -40,8 +41,7 @@ class Warming:
         max_bytes: int = 0, total: int = 0,
     ) -> None:  # fmt: skip
         self._names = names
-        self._store = store
-        self._catalogue = catalogue
+        self._fetching = Fetching(store, catalogue, clock, VISITOR)
         self._clock = clock
         self._max_bytes = max_bytes
         self._total = total
@@ -79,8 +79,7 @@ class Warming:
             tell(Progress(phase="bringing to disk", done=self._seen, total=self._total, unit="objects"))
 
     async def _one(self, wanted: Wanted) -> None:
-        row = self._catalogue.find(wanted.name)
-        if row is not None and row.blob is not None:
+        if self._fetching.there(wanted.name):
             self._counts["on_disk"] += 1
         elif self._allowed(wanted.size):
             await self._pace(wanted.size)
@@ -104,30 +103,17 @@ class Warming:
 
     async def _fetch(self, wanted: Wanted) -> None:
         try:
-            fill = await self._read(wanted.name)
+            kept = await self._fetching.bring(wanted.name) is not None
         except NoSuchKey:
             self._counts["gone"] += 1
         except (AltError, LostInAlt) as error:
             self._failed(error)
         else:
-            self._done(fill, wanted.size)
+            self._done(kept, wanted.size)
 
-    async def _read(self, name: ObjectName) -> str:
-        """To the last byte. What the store did with it: ``hit``, ``fill``, ``pass``."""
-        begin = self._clock.monotonic()
-        reading = await self._store.open(name, visitor=VISITOR)
-        sent, first = 0, self._clock.monotonic() - begin
-        try:
-            async for chunk in reading.chunks():
-                sent += len(chunk)
-        finally:
-            self._store.delivered(reading, VISITOR, sent, first)
-            await reading.close()
-        return reading.fill
-
-    def _done(self, fill: str, size: int) -> None:
+    def _done(self, kept: bool, size: int) -> None:
         self._failures = 0
-        if fill != "pass":
+        if kept:
             self._passes = 0
             self._counts["fetched"] += 1
             self._counts["bytes"] += size

@@ -67,6 +67,7 @@ class Flight:
         self.first_byte_at = 0.0
         self.readers = 0
         self.on_idle: Callable[[], None] = lambda: None
+        self.landed = asyncio.Event()  #: nothing more comes of it: a copy is in the catalogue, or there is none
         self._grown = asyncio.Event()
         for future in (self.opened, self.verified):
             future.add_done_callback(_retrieve)
@@ -138,6 +139,12 @@ class Flights:
         """loop. There is a flight to join."""
         return name in self._flights
 
+    async def landed(self, name: ObjectName) -> None:
+        """Returns when the flight for ``name``, if there is one, has kept its copy or given it up."""
+        flight = self._flights.get(name)
+        if flight is not None:
+            await flight.landed.wait()
+
     def join(self, name: ObjectName, demand: Demand = Demand.PERSON) -> tuple[Flight, bool]:
         """loop. The flight for ``name`` and whether it was there already. Every join needs a ``leave``. Whether it
         makes a copy is decided when alt answers, by the greatest demand until then: who comes later takes what is
@@ -174,6 +181,7 @@ class Flights:
                 raise
         finally:
             self._leases.give(flight.name)
+            flight.landed.set()
             if self._flights.get(flight.name) is flight:
                 del self._flights[flight.name]
 

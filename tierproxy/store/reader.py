@@ -56,6 +56,10 @@ class Reader:
         self._counters = counters
         self._clock = clock
 
+    async def landed(self, name: ObjectName) -> None:
+        """Returns when a copy that is being made of ``name`` is in the catalogue, or given up."""
+        await self._flights.landed(name)
+
     async def open(self, name: ObjectName, select: Select = whole, visitor: Visitor = NOBODY) -> Reading:
         """A get. Raises NoSuchBucket, NoSuchKey, whatever ``select`` raises, AltError, LostInAlt, Unreadable,
         DiskUnavailable."""

@@ -47,6 +47,10 @@ class TieredStore:
         self._buckets.require(name.bucket)
         return await self._reader.open(name, select, visitor)
 
+    async def landed(self, name: ObjectName) -> None:
+        """Returns when a copy that a read of ``name`` has begun is in the catalogue, or given up."""
+        await self._reader.landed(name)
+
     def delivered(self, reading: Reading, visitor: Visitor, sent: int, seconds: float) -> None:
         """loop. ``sent`` bytes of ``reading`` went out, the first after ``seconds``. See ``Tally.delivered``."""
         self._tally.delivered(reading, visitor, sent, seconds)

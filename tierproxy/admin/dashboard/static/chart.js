@@ -130,6 +130,7 @@ function merged(base, over) {
 
 /** Token names become the colours of the theme in force. @param {any} value @param {string} [key] @returns {any} */
 function inked(value, key = "") {
+  if (key === "name" && typeof value === "string") return value.replaceAll("&", "&amp;").replaceAll("<", "&lt;");  // plotly reads tags
   if (Array.isArray(value)) return key === "colorscale" ? value.map(([at, name]) => [at, ink(name)]) : value.map((one) => inked(one));
   if (value && typeof value === "object") return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, inked(one, name)]));
   return typeof value === "string" && (COLOUR_KEYS.has(key) || key === "tickcolor") ? ink(value) : value;
