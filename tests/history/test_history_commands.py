@@ -150,6 +150,18 @@ def test_a_log_is_imported_without_a_configuration(tmp_path: Path) -> None:
     assert json.loads(tierproxy("stats", "--from", tmp_path / "out", "--json").stdout)["events"] == 1
 
 
+def test_an_import_that_the_node_would_remove_says_so(tmp_path: Path) -> None:
+    log, config = tmp_path / "access.log", tmp_path / "tierproxy.toml"
+    log.write_bytes(lines(combined(f"GET /mail/{KEY} HTTP/1.1")))
+    kept = '[node]\ndata_dir = "{}"\n[alt]\nendpoint = "http://127.0.0.1:1"\n[listen]\nauth = "none"\n{}'
+    for name, limit, doomed in (("short", "1d", True), ("long", "36500d", False)):
+        text = kept.format(tmp_path / name, f'[history]\nmax_age = "{limit}"\n[[bucket]]\nname = "mail"\n')
+        config.write_text(text)
+        result = tierproxy("import", "nginx", log, "--into-data", "--config", config)
+        assert result.exit_code == 0, result.stderr
+        assert ("a node removes them" in " ".join(result.stderr.split())) == doomed
+
+
 def test_a_log_without_any_event_is_a_failure(tmp_path: Path) -> None:
     log = tmp_path / "access.log"
     log.write_text("nonsense\n")

@@ -23,6 +23,7 @@ from tierproxy.cli.settings import AsJson, ConfigFile, configuration, data_direc
 from tierproxy.cli.tables import console, filled, table
 from tierproxy.cli.values import date_of
 from tierproxy.cli.words import bytes_text, count_text
+from tierproxy.clock import SystemClock
 from tierproxy.config.sections import Config
 from tierproxy.disk.fsio import Files
 from tierproxy.errors import ConfigError
@@ -282,8 +283,25 @@ def import_logs(
             window=found.counting.range_window, progress=progress,
         ).run(paths)  # fmt: skip
     _report(report, writer.directory, as_json)
+    if into_data:
+        _tell_doomed(found, writer.directory)
     if not report.events:
         raise typer.Exit(ExitCode.FAILED)
+
+
+def _tell_doomed(config: Config, directory: Path) -> None:
+    """What was taken in may be older, or more, than a node keeps."""
+    from tierproxy.history.names import segments
+    from tierproxy.history.retention import surplus
+
+    kept, limits = sorted(segments(directory)), config.history
+    oldest = (SystemClock().now() - limits.max_age) * 1000
+    going = [one for one in surplus(kept, oldest=oldest, max_bytes=limits.max_bytes) if one.source]
+    if going:
+        warn(
+            f"{count_text(len(going), 'imported segment')} older than [history] max_age or beyond max_bytes: a node "
+            "removes them. Raise these options, or import with --out"
+        )
 
 
 def _reasons(config: Config) -> Callable[[str, str], Reason]:
