@@ -197,6 +197,7 @@ def _panels(found: Opened) -> str:
         its = next(((at, end) for path, at, end in found.asked if path.startswith(begin)), None)
         own = "-" if its is None else f"{its[1] - its[0]:.0f}"
         lines.append([name, f"{found.said[name]:.0f}", f"{shown:.0f}", own])
+    lines.append(["the first chart by plotly", "-", f"{found.explorable:.0f}", "-"])
     return report.table(("panel", "says something", "has its numbers", "of it waiting for its request"), lines)
 
 

@@ -43,7 +43,8 @@ const look = () => {
     one.said ??= performance.now();
     if (state !== "counting") one.shown ??= performance.now();
   }
-  if (document.querySelector(".chart .main-svg")) (window.seen["Charts"] ??= {}).shown ??= performance.now();
+  if (document.querySelector(".chart svg")) (window.seen["Charts"] ??= {}).shown ??= performance.now();
+  if (document.querySelector(".chart .main-svg")) window.explorable ??= performance.now();
 };
 const changes = {subtree: true, childList: true, attributes: true, attributeFilter: ["data-state"]};
 new MutationObserver(look).observe(document, changes);
@@ -56,11 +57,13 @@ ASKED = "() => performance.getEntriesByType('resource').map((one) => [one.name, 
 
 @dataclass
 class Opened:
-    """A page that was opened. Milliseconds from the navigation by panel: ``said`` something, ``shown`` its numbers.
+    """A page that was opened. Milliseconds from the navigation by panel: ``said`` something, ``shown`` its numbers;
+    ``explorable``: the first chart is plotly's, with values under the pointer; before that it is a drawing.
     ``asked``: path, begin and end of requests to the API. ``requests``: (seconds, path) of everything it asked for."""
 
     said: dict[str, float] = field(default_factory=dict)
     shown: dict[str, float] = field(default_factory=dict)
+    explorable: float = 0.0
     asked: list[tuple[str, float, float]] = field(default_factory=list)
     requests: list[tuple[float, str]] = field(default_factory=list)
 
@@ -107,12 +110,13 @@ async def opened(page: Page, url: str, seconds: float) -> Opened:
     await page.wait_for_function("Object.keys(window.seen).length > 0", timeout=LONGEST * 1000)
     await page.wait_for_timeout(max(seconds, 3) * 1000)
     await page.wait_for_function(
-        "Object.values(window.seen).every((one) => one.shown) && document.querySelector('.chart .main-svg')",
+        "Object.values(window.seen).every((one) => one.shown) && window.explorable",
         timeout=LONGEST * 1000,
     )
     page.remove_listener("request", note)
     for name, times in (await page.evaluate("() => window.seen")).items():
         found.shown[name], found.said[name] = times["shown"], times.get("said", times["shown"])
+    found.explorable = await page.evaluate("() => window.explorable")
     for address, start, end in await page.evaluate(ASKED):
         parts = urlsplit(address)
         if parts.path.startswith("/api/") and end:

@@ -3,18 +3,21 @@
  * cannot see it. See docs/dashboard.md, "Charts".
  */
 import { fill, h } from "./dom.js";
+import { sketch } from "./sketch.js";
 import { table } from "./table.js";
 import { colour, onTheme } from "./theming.js";
 
 /** @type {Promise<any>|null} */
 let loading = null;
 
+let started = false;
+
 /** Plotly, from this host. @returns {Promise<any>} */
 function plotly() {
   loading ??= new Promise((resolve, reject) => {
     const script = document.createElement("script");
     script.src = new URL("plotly.min.js", import.meta.url).href;
-    script.onload = () => resolve(/** @type {any} */ (window).Plotly);
+    script.onload = () => { started = true; resolve(/** @type {any} */ (window).Plotly); };
     script.onerror = () => { loading = null; script.remove(); reject(new Error("plotly could not be loaded")); };
     document.head.append(script);
   });
@@ -84,11 +87,14 @@ export class Chart {
   async #draw() {
     const drawing = this.drawing;
     if (!drawing || !this.near) return;
+    const traces = inked(drawing.traces), scales = inked(merged(layout(), drawing.layout ?? {}));
+    if (!started) fill(this.plot, sketch(traces, scales, { width: this.plot.clientWidth, height: this.plot.clientHeight }));
     try {
       await nextTurn();
       const library = await plotly();
       if (drawing !== this.drawing || !this.plot.isConnected) return;
-      await library.react(this.plot, inked(drawing.traces), inked(merged(layout(), drawing.layout ?? {})), CONFIG);
+      this.plot.querySelector(".sketch")?.remove();
+      await library.react(this.plot, traces, scales, CONFIG);
     } catch (error) {
       console.info("chart:", error);
       fill(this.plot, h("p.panel-note", {}, "The chart cannot be drawn. Its numbers are in the table below."));

@@ -12,14 +12,20 @@ SYSTEM.addEventListener("change", () => { if (chosen() === "system") changed(); 
 /** Calls after every change of theme: charts are drawn anew. @param {() => void} call */
 export const onTheme = (call) => void watchers.add(call);
 
+/** @type {Map<string, string>} */
+const resolved = new Map();
+
 /** A colour of tokens.css as the browser resolves it now, `rgb(…)`. @param {string} name without `--` */
 export function colour(name) {
+  const known = resolved.get(name);
+  if (known) return known;
   const probe = document.createElement("span");
   probe.style.color = `var(--${name})`;
   probe.hidden = true;
   document.body.append(probe);
   const found = getComputedStyle(probe).color;
   probe.remove();
+  resolved.set(name, found);
   return found;
 }
 
@@ -56,5 +62,6 @@ function choose(theme) {
 }
 
 function changed() {
+  resolved.clear();
   for (const call of watchers) call();
 }
