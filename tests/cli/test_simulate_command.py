@@ -325,16 +325,22 @@ def test_the_measured_values_are_those_of_simulate(month: Path, files: tuple[Pat
     assert document["outcome"]["regrets"] == found.regrets
 
 
-def test_what_is_not_known_never_holds(
+def test_what_is_not_known_never_holds(files: tuple[Path, Path], tmp_path: Path) -> None:
+    log, unread = tmp_path / "access.log", tmp_path / "unread"
+    log.write_text('::1 - - [01/Jan/2026:12:00:00 +0000] "PUT /mail/alice/u.1 HTTP/1.1" 200 0 "-" "-"\n')
+    assert run("history", "import", "nginx", log, "--out", unread).exit_code == 0
+    result = run("rules", "test", unread, "--rules", files[0], "--assert", "hit >= 0")
+    assert result.exit_code == 1
+    assert "not known" in result.stdout
+
+
+def test_dollars_need_no_price_sheet_of_ones_own(
     month: Path, files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    result = run("rules", "test", month, "--rules", files[0], "--assert", "dollars < 1000")
-    assert result.exit_code == 1
-    assert "not known" in result.stdout
-    assert (
-        run("rules", "test", month, "--rules", files[0], "--assert", "dollars < 9", "--prices", PRICES).exit_code == 0
-    )
+    for more in ((), ("--prices", PRICES)):
+        asked = run("rules", "test", month, "--rules", files[0], "--assert", "dollars < 9", *more)
+        assert asked.exit_code == 0
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ MEASURES: dict[str, Measure] = {
     "alt_requests": Measure(_requests, _number, _count, "requests to alt"),
     "delay_mean": Measure(lambda one: one.delay_mean, parse_duration, seconds_text, "to the first byte"),
     "delay_p99": Measure(lambda one: one.delay_p99, parse_duration, seconds_text, "to the first byte"),
-    "dollars": Measure(lambda one: one.dollars, _number, dollars_text, "a month; needs a price sheet"),
+    "dollars": Measure(lambda one: one.dollars, _number, dollars_text, "a month, by the price sheet"),
 }
 
 
