@@ -11,12 +11,13 @@ from tierproxy.errors import DiskUnavailable
 
 T = TypeVar("T")
 
-SHARE = 0.2
-"""Of one processor, that such work takes where everybody wants it: what it waited is part of its rest."""
+SHARE = 0.05
+"""Of one processor, that such work takes where everybody wants it: what it waited is part of its rest. Readers lose
+more than this share: processors that look like two may be halves of one, and share its caches in any case."""
 TOLERATED = 0.02
 """Of the work's own time, that it is kept waiting on a machine with nothing to do: 0.002 to 0.013 in pages of 15 ms, up
 to half load; 0.1 and more where all processors are wanted."""
-DEFERENCE = 20  #: seconds of rest for each second it was kept waiting
+DEFERENCE = 80  #: seconds of rest for each second it was kept waiting
 
 
 class Ending:
