@@ -27,10 +27,17 @@ function plotly() {
 /** The end of the last chart under way. */
 let turn = Promise.resolve();
 const PATIENCE = 300;
+const LATEST = 5000;  // milliseconds after the navigation
+const LOOK = 100;
+
+/** Every panel says something, or it takes too long: plotly keeps the page busy for a second when it starts, and till then there are sketches. */
+async function othersFirst() {
+  while (performance.now() < LATEST && document.querySelector("[data-state=loading]")) await new Promise((resolve) => setTimeout(resolve, LOOK));
+}
 
 /** One chart at a time, and whatever else the page has to show before each: plotly takes long to start and to draw. */
 function nextTurn() {
-  turn = turn.then(() => new Promise((resolve) => {
+  turn = turn.then(() => (started ? undefined : othersFirst())).then(() => new Promise((resolve) => {
     if ("requestIdleCallback" in window) requestIdleCallback(() => resolve(), { timeout: PATIENCE }); else setTimeout(resolve);
   }));
   return turn;
