@@ -2,41 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterable
-
-from tierproxy.whatif.policies.policy import Lost, Policy
-from tierproxy.whatif.requests import DELETE, READ
+from tierproxy.whatif.policies.fifo import Fifo
 
 
-class Lru(Policy):
-    """A write is a use."""
+class Lru(Fifo):
+    """A read moves an object to the end of the queue, and so does a write."""
 
     name = "lru"
-
-    def __init__(self, budget: int, objects: int) -> None:
-        super().__init__(budget, objects)
-        self._held: OrderedDict[int, int] = OrderedDict()  # sizes; the least recently used first
-
-    def replay(self, kinds: bytes, numbers: Iterable[int], sizes: Iterable[int]) -> Lost:
-        held, budget, used = self._held, self.budget, self.used
-        touch, oldest = held.move_to_end, held.popitem
-        misses = missed = evictions = 0
-        for kind, number, size in zip(kinds, numbers, sizes, strict=True):
-            if number in held:
-                if kind == READ:
-                    touch(number)
-                    continue
-                used -= held.pop(number)
-            elif kind == READ:
-                misses += 1
-                missed += size
-            if kind == DELETE or size > budget:
-                continue
-            held[number] = size
-            used += size
-            while used > budget:
-                used -= oldest(False)[1]
-                evictions += 1
-        self.used = used
-        return Lost(misses, missed, evictions)
+    moves = True
