@@ -334,6 +334,15 @@ def test_what_is_not_known_never_holds(files: tuple[Path, Path], tmp_path: Path)
     assert "not known" in result.stdout
 
 
+def test_a_test_of_rules_draws_what_it_measured_also_when_it_fails(
+    month: Path, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    chart = tmp_path / "tested.html"
+    asked = run("rules", "test", month, "--rules", files[1], "--assert", "hit >= 1", "--chart", chart)
+    assert asked.exit_code == 1
+    assert "by gone.toml" in chart.read_text()
+
+
 def test_dollars_need_no_price_sheet_of_ones_own(
     month: Path, files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

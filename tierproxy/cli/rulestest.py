@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tierproxy.cli.charts import Chart, draw_outcomes
 from tierproxy.cli.contest import Contest
 from tierproxy.cli.contestants import Contestant, Ground, faults_as_document, ground, of_files
 from tierproxy.cli.longwork import ProgressOption, Reporting, reported
@@ -128,6 +129,7 @@ def assess(
     warm_up: WarmUp = "0s",
     prices: PricesFile = None,
     progress: ProgressOption = Reporting.NONE,
+    chart: Chart = None,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -145,6 +147,7 @@ def assess(
         base = ground(found, config, prices)
     asked = SimulateWish(budget=budget and size_of(budget, "--budget"))  # type: ignore[arg-type]
     outcome = _replayed(base, tried, places, asked, duration_of(warm_up, "--warm-up"), progress)
+    draw_outcomes(chart, [outcome], f"Hit ratio of people's reads by {rules.name}")
     failed = [one for one in wanted if not one.holds(outcome)]
     if as_json:
         print_json(_document(wanted, outcome))

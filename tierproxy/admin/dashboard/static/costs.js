@@ -1,5 +1,5 @@
 /** What does it cost: the bill by the price sheet, and what it would be without the disk. */
-import { ApiError, get } from "./api.js";
+import { get } from "./api.js";
 import { h, part } from "./dom.js";
 import { count, dollars, rate } from "./format.js";
 import { Panel, verdict } from "./panel.js";
@@ -12,17 +12,8 @@ const REFRESH = 60000;
 export function mount(root, page) {
   const panel = new Panel(part(root, "body"));
   let days = 30;
-  const ask = async () => {
-    try { return await get("/costs", { days }); } catch (error) {
-      if (error instanceof ApiError && error.problem.status === 404) return error.problem;
-      throw error;
-    }
-  };
+  const ask = () => get("/costs", { days });
   const load = () => panel.load(ask, (costs) => {
-    if (costs.lines === undefined) {
-      verdict(root, "Nobody knows: there is no price sheet.");
-      return panel.empty("There is no price sheet.", costs.hint || "Put prices.toml beside the configuration.");
-    }
     verdict(root, sentence(costs));
     return panel.ready(...view(costs));
   });
