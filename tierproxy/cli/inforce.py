@@ -13,20 +13,17 @@ from tierproxy.desk.inforce import (
     LIVE,
     SHADOW,
     Source,
-    Waters,
     needed_file,
     node_runs,
     of_version,
     rule_file,
     stands,
-    strange_buckets,
-    waters,
 )
 from tierproxy.rules.lint import Finding
 
 __all__ = [
-    "LIVE", "SHADOW", "Source", "Waters", "accepted", "in_force", "needed_file", "node_runs", "of_version", "rule_file",
-    "stands", "strange_buckets", "waters",
+    "LIVE", "SHADOW", "Source", "accepted", "in_force", "needed_file", "node_runs", "of_version", "rule_file",
+    "stands",
 ]  # fmt: skip
 
 
