@@ -57,6 +57,7 @@ class Columns:
         self.visits = bytearray(count)
         self.main = bytearray(count)
         self.alive = bytearray(count)
+        self._labels = array("i", bytes(4 * count))  # characters of bucket and key, 0: not counted yet
         self.days: list[list[int] | None] = [None] * count
         self.machine_days: list[list[int] | None] = [None] * count
 
@@ -65,8 +66,11 @@ class Columns:
 
     def footprint(self, number: int) -> int:
         """Bytes its blob would occupy."""
-        objects = self.objects
-        return blob_bytes(self.size[number], _label(objects.buckets[number]) + _label(objects.keys[number]))
+        labels = self._labels[number]
+        if not labels:
+            objects = self.objects
+            labels = self._labels[number] = _label(objects.buckets[number]) + _label(objects.keys[number])
+        return blob_bytes(self.size[number], labels)
 
     def forget(self, number: int) -> None:
         """It was deleted: what comes under its key later begins anew."""

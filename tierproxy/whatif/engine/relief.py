@@ -85,14 +85,16 @@ class Relief:
     def _relieve(self, at: float, place: str, required: Need) -> None:
         self._at, self._place, self._rest = at, place, required
         self._disk.ledger.pressure_runs += 1
-        if self._numbers():
+        some = bool(self._numbers())
+        if some:
             self._walks()
         else:
             self._passed[place] = at
         if self._rest is not None:
             self._stalled[place] = at
             self._disk.ledger.short += 1
-            self._waiting[place].all_stay(self._stays_until, at)
+            if some:
+                self._waiting[place].all_stay(self._stays_until, at)
 
     def _walks(self) -> None:
         rules = self._decisions.rules
