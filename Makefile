@@ -8,20 +8,28 @@ INSTALLED := $(VENV)/.installed
 FOR_TESTS := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check lint docs screenshots bench clean
+.PHONY: help install run demo-dovecot test test-dovecot24 check lint docs screenshots bench clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## Create .venv with tierproxy and its demo
 
 run: $(INSTALLED) ## Start the proxy with an embedded S3 server and play mails through it (ARGS=--once to stop after that)
 	@$(BIN)/tierproxy demo $(ARGS)
 
+demo-dovecot: $(INSTALLED) ## As root, on Debian: a stock Dovecot keeps its mail in S3, step by step (ARGS=--keep keeps the logs)
+	@tests/install-debian-packages.sh dovecot-core dovecot-imapd dovecot-lmtpd dovecot-pop3d fuse3
+	@$(BIN)/tierproxy demo-dovecot $(ARGS)
+
 test: $(FOR_TESTS) ## Install what the tests need and run them (ARGS=tests/config to run some)
 	@tests/install-debian-packages.sh
 	@tests/browser/install.sh
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-dovecot24: $(FOR_TESTS) ## As root: the tests with Dovecot 2.4, of a Debian trixie in ./var/dovecot24 (made when missing)
+	@tests/dovecot/trixie.sh var/dovecot24
+	@TEST_DOVECOT_ROOT=$(CURDIR)/var/dovecot24 $(BIN)/python -m pytest tests/dovecot $(ARGS)
 
 check: lint test ## What a contributor runs before a commit: format, lint, types, layers, tests (which hold the docs)
 

@@ -52,7 +52,7 @@ def table(findings: Findings) -> str:
 
 
 def _row(label: str, week: Week, reasons: list[str]) -> list[str]:
-    memory, disk, gets = week.gets[Outcome.MEMORY], week.gets[Outcome.DISK], week.gets.total()
+    memory, disk, gets = week.gets[Outcome.MEMORY], week.gets[Outcome.DISK], week.gets.total() - week.gets[Outcome.STUB]
     return [
         label, str(week.deliveries), str(memory), str(disk), str(gets - memory - disk),
         f"{(memory + disk) / gets:.3f}" if gets else "-", str(week.people), str(week.regrets),

@@ -44,7 +44,7 @@ from tierproxy.purges import PRESSURE, RunState, Scope, by_rule
 from tierproxy.rules.model import ActionKind, RuleSet
 from tierproxy.testing.invariants import check_invariants
 from tierproxy.testing.playback import Player, StillClock, body_of, still_node
-from tierproxy.traffic import DAY, Event, Outcome, Reason
+from tierproxy.traffic import DAY, Event, Outcome, Reason, side
 
 HOUR = 3600.0
 RULES = Path(__file__).resolve().parent.parent / "config" / "rules.toml"
@@ -141,7 +141,7 @@ class SixtyDays(Player):
         growth = {name: count - self._before.get(name, 0) for name, count in counted.items()}
         self._before = counted
         week = self._week
-        week.gets = Counter({one: growth[f"gets.{_side(one)}.{one}"] for one in Outcome})
+        week.gets = Counter({one: growth[f"gets.{side(one)}.{one}"] for one in Outcome})
         week.people = growth[f"reads.{Reason.PERSON}"] - growth["reads.corrected"]
         week.regrets = growth["regrets.person"]
         booked = Counter({record.by: record.objects for record in await self.parts.catalogue.records(0)})
@@ -212,10 +212,6 @@ class SixtyDays(Player):
         removed, booked = sum(run.objects for run in runs.values()), self._booked.total()
         findings.check(removed == booked, f"runs removed {removed} objects, {booked} are booked on reasons")
         findings.check(set(self._booked) <= reasons, f"reasons nobody knows: {set(self._booked) - reasons}")
-
-
-def _side(outcome: Outcome) -> str:
-    return "hits" if outcome in {Outcome.MEMORY, Outcome.DISK} else "misses"
 
 
 def scaled(text: str, scale: float, budget: int) -> str:

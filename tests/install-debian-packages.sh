@@ -1,15 +1,26 @@
 #!/usr/bin/env bash
-# The programs that tests drive: curl, rclone, s3cmd, s3fs and fuse3; chromium; npm, for what the browser tests load; promtool.
+# The programs that tests drive: curl, rclone, s3cmd, s3fs, bindfs and fuse3; Dovecot; chromium; npm, for what the browser
+# tests load; promtool.
 # Installs what is missing when run as root, says what to install otherwise. With CI set, missing programs are an error:
-# CI must not skip tests silently.
+# CI must not skip tests silently. With arguments: of these packages only.
 set -euo pipefail
 
-declare -A package_of=([curl]=curl [rclone]=rclone [s3cmd]=s3cmd [s3fs]=s3fs [fusermount3]=fuse3 [chromium]=chromium
-  [npm]=npm [promtool]=prometheus)
+wanted=("$@")
+
+declare -A package_of=([curl]=curl [rclone]=rclone [s3cmd]=s3cmd [s3fs]=s3fs [fusermount3]=fuse3 [bindfs]=bindfs
+  [chromium]=chromium [npm]=npm [promtool]=prometheus
+  [/usr/sbin/dovecot]=dovecot-core [/usr/lib/dovecot/imap]=dovecot-imapd [/usr/lib/dovecot/lmtp]=dovecot-lmtpd
+  [/usr/lib/dovecot/pop3]=dovecot-pop3d)
+policy=/usr/sbin/policy-rc.d
+
+asked_for() {
+  [ "${#wanted[@]}" -eq 0 ] || [[ " ${wanted[*]} " == *" $1 "* ]]
+}
 
 missing() {
   local program
   for program in "${!package_of[@]}"; do
+    asked_for "${package_of[$program]}" || continue
     command -v "$program" > /dev/null || printf '%s\n' "${package_of[$program]}"
   done | sort
 }
@@ -25,13 +36,37 @@ install_promtool() {
   return "$status"
 }
 
+# Debian's packages start their servers, now and with the machine. Tests start a Dovecot of their own.
+without_services() {
+  local ours=0 status=0
+  if [ ! -e "$policy" ]; then
+    ours=1
+    trap 'rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' > "$policy"
+    chmod 755 "$policy"
+  fi
+  "$@" || status=$?
+  if [ "$ours" -eq 1 ]; then
+    rm -f "$policy"
+    trap - EXIT
+  fi
+  return "$status"
+}
+
+leave_dovecot_off() {
+  command -v systemctl > /dev/null || return 0
+  systemctl disable --quiet dovecot.service dovecot.socket 2> /dev/null || true
+}
+
 install_all() {
   local others=()
   local package
   for package in "${packages[@]}"; do
     [ "$package" = prometheus ] || others+=("$package")
   done
-  [ "${#others[@]}" -eq 0 ] || apt-get install -y -qq --no-install-recommends "${others[@]}" > /dev/null || return 1
+  [ "${#others[@]}" -eq 0 ] \
+    || without_services apt-get install -y -qq --no-install-recommends "${others[@]}" > /dev/null || return 1
+  [[ " ${others[*]} " != *" dovecot-core "* ]] || leave_dovecot_off
   [ "${#others[@]}" -eq "${#packages[@]}" ] || install_promtool
 }
 
@@ -49,7 +84,7 @@ if [ "$(id -u)" -eq 0 ] && command -v apt-get > /dev/null; then
   [ "${#packages[@]}" -gt 0 ] || exit 0
 fi
 
-echo "missing for the tests of real clients, browsers and alerts: ${packages[*]}" >&2
+echo "missing for the tests of real clients, Dovecot, browsers and alerts: ${packages[*]}" >&2
 echo "as root, on Debian or Ubuntu: apt-get install ${packages[*]}" >&2
 if [ "${CI:-}" = true ]; then
   exit 1

@@ -169,6 +169,15 @@ class BlobLabel:
     parts: tuple[int, ...] = ()
 
 
+class BlobFacts(NamedTuple):
+    """What a row says of its blob."""
+
+    name: str
+    size: int
+    generation: int
+    xxh3: bytes | None
+
+
 @dataclass(frozen=True, slots=True)
 class SealedBlob:
     """A blob's facts once its bytes and trailer are fsynced. ``footprint`` is its size on disk, rounded up to 4 KiB."""
@@ -269,23 +278,26 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class ListRequest:
-    """One page of a listing. ``after`` is exclusive: keys and common prefixes at or before it are skipped."""
+    """One page of a listing. ``after`` is exclusive: keys and common prefixes at or before it are skipped. ``headers``:
+    those the catalogue has of each object are wanted as well."""
 
     bucket: str
     prefix: str = ""
     delimiter: str = ""
     after: str = ""
     limit: int = 1000
+    headers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One object in a listing."""
+    """One object in a listing. ``headers``: None when they are not known, or were not asked for."""
 
     key: str
     size: int
     etag: str
     modified_at: float
+    headers: Headers | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +307,28 @@ class ListPage:
     objects: tuple[Listed, ...]
     prefixes: tuple[str, ...]
     next_after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stub:
+    """What is kept of an object whose body is not on disk: its first and its last bytes. ``size`` is the object's;
+    where ``head`` and ``tail`` would overlap, ``head`` is everything and ``tail`` empty."""
+
+    size: int
+    head: bytes
+    tail: bytes
+
+    @staticmethod
+    def lengths(size: int, head: int, tail: int) -> tuple[int, int]:
+        """How many bytes to keep of the beginning and the end of ``size`` bytes, at most ``head`` and ``tail``."""
+        return (head, tail) if size > head + tail else (size, 0)
+
+    def piece(self, start: int, stop: int) -> bytes | None:
+        """Bytes ``start`` to ``stop`` (exclusive), None if not all of them are here."""
+        if stop <= len(self.head):
+            return self.head[start:stop]
+        begin = self.size - len(self.tail)
+        return self.tail[start - begin : stop - begin] if start >= begin else None
 
 
 class KnownKey(NamedTuple):

@@ -22,7 +22,7 @@ from tierproxy.history.log import History
 from tierproxy.logs import event
 from tierproxy.mail.names import Naming
 from tierproxy.metrics import Activity, Exposition
-from tierproxy.ports import Alarms, Catalogue, Clock, DiskTier, Hot
+from tierproxy.ports import Alarms, Catalogue, Clock, DiskTier, Hot, Stubs
 from tierproxy.purge.pressure import PressurePurge
 from tierproxy.purge.service import PurgeService
 from tierproxy.store.bookkeeping import Bookkeeping
@@ -35,6 +35,7 @@ from tierproxy.store.policies import Policies
 from tierproxy.store.recover import Recovery
 from tierproxy.store.scrub import Scrub
 from tierproxy.store.space import Space
+from tierproxy.store.stubbing import Stubbing
 from tierproxy.store.tally import Tally
 from tierproxy.store.tasks import Tasks
 from tierproxy.store.tiered import TieredStore
@@ -91,6 +92,8 @@ class Parts:
     leases: Leases
     bookkeeping: Bookkeeping
     naming: Naming
+    stubs: Stubs
+    stubbing: Stubbing
     queue: UploadQueue
     recovery: Recovery
     purges: PurgeService
@@ -174,6 +177,7 @@ class Node:
         parts = self.parts
         limit = parts.config.node.shutdown_grace if grace is None else grace
         parts.ready = False
+        parts.store.feed.close()  # streams without an end would hold up the server until its grace is over
         if self.admin is not None:
             await self.admin.stop(limit)
         if self.server is not None:
@@ -211,6 +215,7 @@ class Node:
         parts.policies.reload(config)
         parts.tally.reload(config.counting)
         parts.bookkeeping.reload(config.counting)
+        parts.stubbing.reload(config.stubs)
         parts.tasks.spawn(parts.buckets.doubt_shared(), "doubt shared buckets")
         parts.purges.reload(config)
         parts.queue.reload(config.queue)
@@ -233,6 +238,7 @@ class Node:
             (parts.bookkeeping.classify, "classify"),
             (parts.bookkeeping.prune, "prune-counts"),
             (self._note_commits, "commit-mark"),
+            (parts.stubbing.run, "stubs"),
             (parts.history.run, "history"),
             (parts.recovery.run, "recovery"),
             (parts.store.multipart.keep_expiring, "multipart-expiry"),

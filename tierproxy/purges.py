@@ -98,7 +98,7 @@ class Place:
 class Drop:
     """A blob that shall go, if the row still has this generation and blob, is clean and not pinned. ``by``: who decided
     (``rule:NAME``, ``pressure``, ``operator``). ``rule``: name of the rule that kept it when pressure takes it
-    nevertheless, else ""."""
+    nevertheless, else "". ``trim``: a rule says that its head and tail stay."""
 
     name: ObjectName
     generation: int
@@ -106,6 +106,7 @@ class Drop:
     blob_bytes: int
     by: str
     rule: str = ""
+    trim: bool = False
 
     @classmethod
     def of(cls, entry: Entry, by: str) -> Drop:

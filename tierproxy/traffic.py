@@ -37,8 +37,18 @@ class Outcome(StrEnum):
     PASS = "pass"  # noqa: S105 - no password
     """Miss; served from alt without a copy."""
 
+    STUB = "stub"  #: neither: head or tail of an object whose body is not on disk, and alt was not asked
+
 
 HITS = frozenset({Outcome.MEMORY, Outcome.DISK})
+
+
+def side(outcome: Outcome) -> str:
+    """On which side of a hit ratio a get is: ``hits``, ``misses``, or ``stubs``, which are on none. Its counter is
+    ``gets.<side>.<outcome>``."""
+    if outcome is Outcome.STUB:
+        return "stubs"
+    return "hits" if outcome in HITS else "misses"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +142,8 @@ class Event(NamedTuple):
     ``at``: seconds since the epoch. ``size``: bytes of the object; ``sent``: body bytes delivered (reads). ``outcome``:
     of a read an ``Outcome``, of a write who has it (``both``, ``disk``, ``alt``), else "". ``reason``: a ``Reason`` of
     reads, "" of others. ``client``: as ``Visitor.client``. ``by``: of a purge, and of a read that regrets one, as
-    ``Entry.purged_by``; else "". ``first``: of a read, False for the later ranges of a read already counted.
+    ``Entry.purged_by``; else "". ``first``: of a read, False for the later ranges of a read already counted, and for
+    what came from a stub, which is no read.
     """
 
     at: float

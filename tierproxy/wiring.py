@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import platform
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from tierproxy.alt.limit import Counted, Limited
-from tierproxy.alt.mapping import BucketMap, Place
+from tierproxy.alt.limit import Counted
+from tierproxy.alt.opening import alt_check, open_alt
 from tierproxy.catalogue import SqliteCatalogue, catalogue_file
 from tierproxy.clock import SystemClock
 from tierproxy.config.sections import Config
@@ -24,13 +22,12 @@ from tierproxy.disk.mark import CommitMark
 from tierproxy.errors import ConfigError
 from tierproxy.history.log import History, HistoryWriter, NoHistory
 from tierproxy.hot.memory import memory_tier
-from tierproxy.logs import event
 from tierproxy.mail.names import Naming
 from tierproxy.mail.probes import refuse_slow
 from tierproxy.metrics import Activity, Exposition, LoopLag, Measured, Sources, otel_spans
 from tierproxy.node import Node, Parts, Server
 from tierproxy.offload import ThreadPool
-from tierproxy.ports import Alarms, AltTier, Catalogue, Clock, DiskTier, Hot, Spans
+from tierproxy.ports import Alarms, AltTier, Catalogue, Clock, DiskTier, Hot, Spans, Stubs
 from tierproxy.purge.service import PurgeService
 from tierproxy.s3api.app import ObjectApp
 from tierproxy.s3api.auth import AccessKey, Authenticator, Open, SigV4
@@ -44,6 +41,8 @@ from tierproxy.store.changes import Changes
 from tierproxy.store.copying import Copier
 from tierproxy.store.counters import Counters
 from tierproxy.store.deleter import Deleter
+from tierproxy.store.describing import Describing
+from tierproxy.store.feed import ChangeFeed
 from tierproxy.store.fill import FillChoice
 from tierproxy.store.flight import Flights
 from tierproxy.store.health import AltHealth
@@ -53,6 +52,7 @@ from tierproxy.store.listing import Listings
 from tierproxy.store.lookup import Lookup
 from tierproxy.store.multipart import Multipart
 from tierproxy.store.order import KeyOrder
+from tierproxy.store.patience import Patience
 from tierproxy.store.policies import Policies
 from tierproxy.store.reader import Reader
 from tierproxy.store.recover import Recovery
@@ -60,17 +60,13 @@ from tierproxy.store.rollups import Rollups
 from tierproxy.store.scrub import Scrub
 from tierproxy.store.shelf import Shelf
 from tierproxy.store.space import Space
+from tierproxy.store.stubbing import Stubbing
 from tierproxy.store.tally import Tally
 from tierproxy.store.tasks import Tasks
 from tierproxy.store.tiered import TieredStore
 from tierproxy.store.upload import UploadQueue
 from tierproxy.store.writer import Writer
-
-if TYPE_CHECKING:
-    from tierproxy.alt.bucket import Finding
-
-log = logging.getLogger(__name__)
-ALT_CHECK_PERIOD = 60.0
+from tierproxy.stubs.heads import NoStubs, open_stubs
 
 
 @dataclass
@@ -85,6 +81,7 @@ class Doors:
     hot: Hot
     mark: CommitMark
     naming: Naming
+    stubs: Stubs = field(default_factory=NoStubs)
     random: Callable[[], float] = random.random
     open_history: Callable[[Alarms], History] = lambda alarms: NoHistory()
     closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
@@ -99,9 +96,10 @@ def assemble(doors: Doors) -> Parts:
     naming, leases = doors.naming, Leases()
     policies = Policies(config, clock, naming.of)
     space = accounting(doors)
+    stubbing = Stubbing(doors.stubs, disk, clock, config.stubs)
     shelf = Shelf(
         disk=disk, catalogue=catalogue, hot=hot, space=space, tasks=tasks, clock=clock, counters=counters,
-        alarms=alarms, history=history, held=leases.held,
+        alarms=alarms, history=history, held=leases.held, stubbing=stubbing,
     )  # fmt: skip
     buckets = Buckets(
         catalogue=catalogue, alt=alt, policies=policies, tasks=tasks, clock=clock, dynamic=config.dynamic_buckets
@@ -114,9 +112,9 @@ def assemble(doors: Doors) -> Parts:
     flights = Flights(
         alt=alt, disk=disk, catalogue=catalogue, hot=hot, space=space, shelf=shelf, lookup=lookup, choice=choice,
         tasks=tasks, clock=clock, counters=counters, leases=leases,
-        etag_is_md5=config.alt.server_side_encryption != "aws:kms",
+        stubbing=stubbing, etag_is_md5=config.alt.server_side_encryption != "aws:kms",
     )  # fmt: skip
-    shelf.on_change.append(flights.detach)
+    shelf.on_change += [flights.detach, doors.stubs.drop]
     tally = Tally(
         catalogue=catalogue, clock=clock, counters=counters, rollups=Rollups(counters.sample, alt.sample),
         naming=naming.of, history=history, settings=config.counting,
@@ -124,7 +122,7 @@ def assemble(doors: Doors) -> Parts:
     bookkeeping = Bookkeeping(catalogue, clock, naming.fingerprint(), config.counting)
     reader = Reader(
         hot=hot, disk=disk, alt=alt, catalogue=catalogue, lookup=lookup, flights=flights, choice=choice, shelf=shelf,
-        tally=tally, leases=leases, counters=counters, clock=clock,
+        tally=tally, leases=leases, counters=counters, clock=clock, stubbing=stubbing,
     )  # fmt: skip
     health = AltHealth(alarms)
     writes = AltWrites(alt, health)
@@ -133,14 +131,17 @@ def assemble(doors: Doors) -> Parts:
         catalogue=catalogue, perform=jobs.perform, clock=clock, settings=config.queue,
         max_bytes=config.disk.max_bytes, random=doors.random, counters=counters, alarms=alarms,
     )  # fmt: skip
+    patience = Patience(policies, health, clock)
     changes = Changes(
         catalogue=catalogue, disk=disk, lookup=lookup, buckets=buckets, shelf=shelf, queue=queue, writes=writes,
-        clock=clock, counters=counters, tally=tally,
+        clock=clock, counters=counters, tally=tally, patience=patience,
     )  # fmt: skip
-    around = Around(alt=alt, changes=changes, order=order, space=space, tasks=tasks)
+    describing = Describing(policies=policies, named=naming.said, clock=clock)
+    around = Around(alt=alt, changes=changes, order=order, space=space, tasks=tasks, describing=describing)
     writer = Writer(
         disk=disk, catalogue=catalogue, changes=changes, around=around, buckets=buckets, policies=policies,
         order=order, space=space, queue=queue, health=health, tasks=tasks, clock=clock, counters=counters,
+        describing=describing, patience=patience,
     )  # fmt: skip
     deleter = Deleter(
         catalogue=catalogue, changes=changes, buckets=buckets, policies=policies, order=order, shelf=shelf,
@@ -148,16 +149,19 @@ def assemble(doors: Doors) -> Parts:
     )  # fmt: skip
     copier = Copier(
         alt=alt, disk=disk, lookup=lookup, buckets=buckets, reader=reader, writer=writer, changes=changes,
-        order=order, space=space, tasks=tasks, clock=clock, leases=leases,
+        order=order, space=space, tasks=tasks, clock=clock, leases=leases, describing=describing,
+        stubbing=stubbing, patience=patience, health=health,
     )  # fmt: skip
     multipart = Multipart(
         disk=disk, catalogue=catalogue, buckets=buckets, reader=reader, writer=writer, space=space, order=order,
-        tasks=tasks, clock=clock, policies=policies,
+        tasks=tasks, clock=clock, policies=policies, describing=describing,
     )  # fmt: skip
     listings = Listings(catalogue=catalogue, alt=alt, buckets=buckets, policies=policies)
+    feed = ChangeFeed(catalogue.find)
+    shelf.on_news.append(feed.tell)
     store = TieredStore(
         buckets=buckets, lookup=lookup, reader=reader, writer=writer, deleter=deleter, copier=copier,
-        multipart=multipart, listings=listings, shelf=shelf, space=space, counters=counters, tally=tally,
+        multipart=multipart, listings=listings, shelf=shelf, space=space, counters=counters, tally=tally, feed=feed,
     )  # fmt: skip
     purges = purging(doors, store, space, alarms)
     purges.live.on_change.append(lambda found: setattr(policies, "rules", found.rules))
@@ -169,7 +173,7 @@ def assemble(doors: Doors) -> Parts:
     return Parts(
         config=config, clock=clock, alarms=alarms, catalogue=catalogue, disk=disk, alt=alt, hot=hot, space=space,
         counters=counters, policies=policies, buckets=buckets, lookup=lookup, flights=flights, tally=tally,
-        leases=leases, bookkeeping=bookkeeping, naming=naming,
+        leases=leases, bookkeeping=bookkeeping, naming=naming, stubs=doors.stubs, stubbing=stubbing,
         queue=queue, recovery=recovery, purges=purges, scrub=scrub, tasks=tasks, store=store, mark=doors.mark,
         history=history, closers=doors.closers,
     )  # fmt: skip
@@ -217,6 +221,8 @@ async def open_local(config: Config, alt: AltTier, clock: Clock, files: Files | 
         refuse_lost_catalogue(root)
         refuse_slow(config.naming)
         naming = Naming(config.naming, config.folders)
+        stubs = await open_stubs(config.stubs, root / "stubs", files, anew=not catalogue_file(root).exists())
+        closers.append(stubs.close)
         catalogue = SqliteCatalogue(root, page_threads, naming=naming.of)
         closers.append(catalogue.close)
         mark = CommitMark(root, files)
@@ -228,7 +234,7 @@ async def open_local(config: Config, alt: AltTier, clock: Clock, files: Files | 
     hot = memory_tier(config.memory)
     return Doors(
         config=config, clock=clock, catalogue=catalogue, disk=disk, alt=alt, hot=hot, mark=mark, naming=naming,
-        closers=closers, open_history=history_opener(config, root, files, clock, closers),
+        stubs=stubs, closers=closers, open_history=history_opener(config, root, files, clock, closers),
     )  # fmt: skip
 
 
@@ -268,7 +274,7 @@ def build(
         parts = assemble(await open_local(config, backend, time))
         watch(parts)
         if config.alt.check_at_start:
-            parts.check_alt = alt_check(config, parts)
+            parts.check_alt = alt_check(config, parts.alarms, parts.clock)
         return parts
 
     from tierproxy.wiring_admin import admin_server  # FastAPI: only where a node is built
@@ -292,69 +298,12 @@ def watch(parts: Parts) -> None:
     parts.metrics = Exposition(
         Sources(
             config=lambda: parts.config, clock=parts.clock, version=version("tierproxy"), alarms=parts.alarms,
-            catalogue=parts.catalogue, alt=parts.alt, hot=parts.hot, space=parts.space, counters=parts.counters,
+            catalogue=parts.catalogue, alt=parts.alt, hot=parts.hot, stubs=parts.stubs, space=parts.space,
+            counters=parts.counters,
             queue=parts.queue, purges=parts.purges, scrub=parts.scrub, history=parts.history, lag=lag,
             measured=measured, activity=activity,
         )
     )  # fmt: skip
-
-
-def open_alt(config: Config, clock: Clock) -> AltTier:
-    """The configured S3 server, counted and limited. Reads credentials, which may ask the instance's metadata service:
-    call it before requests are served. Raises ConfigError."""
-    from tierproxy.alt.s3 import S3Alt  # boto3: only where an alt tier is opened
-
-    threads = ThreadPool("alt", 8)
-    alt = S3Alt(config.alt, BucketMap(config.bucket, config.dynamic_buckets), threads, clock=clock)
-    return OwnThreads(Limited(alt, config.alt.concurrency, patience=config.alt.retry_timeout), threads, clock)
-
-
-class OwnThreads(Counted):
-    """The outermost alt tier: what it counts is what the store asked for. Ends its threads with itself."""
-
-    def __init__(self, alt: AltTier, threads: ThreadPool, clock: Clock) -> None:
-        super().__init__(alt, clock)
-        self._threads = threads
-
-    async def close(self) -> None:
-        await super().close()
-        await self._threads.close()
-
-
-def alt_check(config: Config, parts: Parts) -> Callable[[], Awaitable[None]]:
-    """Look at alt's buckets beside the first requests: what would lose or freeze mail becomes an alarm. A bucket that
-    cannot be used (alt is down, perhaps) is looked at again every minute, until it can."""
-    from tierproxy.alt.bucket import Level
-
-    async def check() -> None:
-        places = BucketMap(config.bucket, config.dynamic_buckets).places()
-        raised: set[tuple[str, str]] = set()
-        while True:
-            findings = await _look(config, places)
-            now = {(f"alt bucket {found.level}", found.bucket) for found in findings if found.level is not Level.INFO}
-            for alarm, bucket in raised - now:
-                parts.alarms.clear(alarm, bucket)
-            for found in findings:
-                if found.level is Level.INFO:
-                    event(log, logging.INFO, "alt bucket", bucket=found.bucket, about=found.text)
-                else:
-                    parts.alarms.set(f"alt bucket {found.level}", found.bucket, about=found.text)
-            raised = now
-            if all(found.level is not Level.ERROR for found in findings):
-                return
-            await parts.clock.sleep(ALT_CHECK_PERIOD)
-
-    return check
-
-
-async def _look(config: Config, places: Sequence[Place]) -> list[Finding]:
-    from tierproxy.alt.bucket import check_buckets
-
-    threads = ThreadPool("alt-check", 1)
-    try:
-        return await threads.run(check_buckets, config.alt, places)
-    finally:
-        await threads.close()
 
 
 def authenticator(config: Config, clock: Clock) -> Authenticator:

@@ -33,7 +33,8 @@ def services(parts: Parts, *, config_file: Path | None = None) -> Services:
     return Services(
         config=lambda: parts.config, config_file=config_file, data=data, version=version("tierproxy"),
         clock=parts.clock, alarms=parts.alarms, catalogue=parts.catalogue, disk=parts.disk, alt=parts.alt,
-        hot=parts.hot, space=parts.space, counters=parts.counters, leases=parts.leases, naming=parts.naming,
+        hot=parts.hot, stubs=parts.stubs, space=parts.space, counters=parts.counters, leases=parts.leases,
+        naming=parts.naming,
         queue=parts.queue, purges=parts.purges, scrub=parts.scrub, store=parts.store, tally=parts.tally,
         history=parts.history, desk=Desk(data, threads), files=Files(), started_at=parts.clock.now(),
         ready=lambda: parts.ready, object_url=lambda: parts.object_url,

@@ -21,6 +21,7 @@ from tierproxy.admin.routers.stats import stats_router
 from tierproxy.admin.routers.status import status_router
 from tierproxy.admin.services import Services
 from tierproxy.admin.snapshots import Snapshots
+from tierproxy.config.sections import StubsSection
 from tierproxy.errors import AltUnavailable
 from tierproxy.model import Entry, ObjectName
 from tierproxy.store.health import ALARM
@@ -233,6 +234,19 @@ async def test_an_object_is_explained(tmp_path: Path) -> None:
         problem = await one.get("/objects/explain", status=404, object=f"{BUCKET}/absent")
         assert problem["code"] == "NoSuchKey"
         assert problem["hint"]
+
+
+async def test_stubs_are_in_the_status_and_in_explanations(tmp_path: Path) -> None:
+    async with reads(tmp_path, stubs=StubsSection()) as one:
+        await one.rig.purge("alice/1")
+        account = Account.model_validate(await one.get("/objects/explain", object=f"{BUCKET}/alice/1"))
+        assert (account.tiers, account.stub) == (["alt"], True)
+        account = Account.model_validate(await one.get("/objects/explain", object=f"{BUCKET}/bob/1"))
+        assert (account.tiers, account.stub) == (["disk", "alt"], None)
+        found = Status.model_validate(await one.get("/status"))
+        (tier,) = [tier for tier in found.tiers if tier.tier == "stub"]
+        assert (tier.objects, tier.max_bytes) == (1, 256 * 2**20)
+        assert tier.bytes > 0
 
 
 async def test_a_pin_is_listed_and_taken_back(tmp_path: Path) -> None:

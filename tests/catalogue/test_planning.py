@@ -42,6 +42,24 @@ from tierproxy.testing.contracts.catalogue_planning import NOW, PURGE, key_rule
 from tierproxy.testing.contracts.catalogue_rows import MAIL, sqlite_catalogue, stored
 from tierproxy.traffic import DAY, Correction, Counts, ReadCount
 
+# ---------------------------------------------------------------- what a rule trims
+
+
+@pytest.mark.parametrize("order", [Order.LRU, Order.SIEVE])
+async def test_what_a_rule_trims_is_purged_in_sql_too(tmp_path: Path, order: Order) -> None:
+    async with sqlite_catalogue(tmp_path) as catalogue:
+        for number, key in enumerate(("heads", "keep", "other")):
+            await catalogue.publish(stored(ObjectName("mail", key), number + 1))
+        rules = RuleSet((key_rule("heads", Action(ActionKind.TRIM)), key_rule("keep", Action(ActionKind.KEEP))))
+        scope = Scope(rules, NOW)
+        assert [found.name.key for found in await catalogue.decided(scope, None, 10)] == ["heads"]
+        taken = await catalogue.pressed(scope, order, limit=10)
+        assert [found.name.key for found in taken] == ["heads", "other"]
+        kept = await catalogue.pressed(scope, order, limit=10, kept=True)
+        assert [found.name.key for found in kept] == ["keep"]
+        assert await catalogue.ahead(scope, order, ObjectName("mail", "other")) == (1, 4096)
+
+
 # ---------------------------------------------------------------- patterns
 
 

@@ -86,6 +86,8 @@ def test_a_good_configuration_has_neither_problems_nor_doubts() -> None:
         ("disk", {"min_free": Share(percent=100)}, "disk.min_free: 100% of the file system can never be free"),
         ("queue", {"max_backoff": Duration(0.5)}, "queue.max_backoff: is shorter than backoff"),
         ("memory", {"max_bytes": Size(10)}, "memory.max_object: is larger than max_bytes"),
+        ("stubs", {"max_bytes": Size(10**6)}, "stubs.max_bytes: is less than 1MiB: write that, or 0 for no stubs"),
+        ("stubs", {"head": Size(16 * 2**20)}, "stubs.head: head and tail are too large: not even 16 such stubs fit"),
         ("dynamic_buckets", {"enabled": True}, "dynamic_buckets.alt_bucket: is missing"),
         ("dynamic_buckets", {"enabled": True, "alt_bucket": "UP"}, "dynamic_buckets.alt_bucket: a bucket name has"),
     ],

@@ -114,3 +114,14 @@ def test_gets_a_second_are_those_of_the_last_whole_minute() -> None:
         Rollup(now - 150, 60, {"gets.hits.disk": 6}),
     )  # fmt: skip
     assert speed(reader(held), now).per_second == 2.0
+
+
+def test_gets_from_stubs_are_beside_the_hit_ratio_and_in_the_rate() -> None:
+    now = 20_000 * DAY + 7200.0
+    grown = {"gets.hits.disk": 3, "gets.misses.fill": 1, "gets.stubs.stub": 60}
+    held = reader(Rollups(Rollup(int(now) - 60, 60, grown), Rollup(int(now) - HOUR, HOUR, grown)))
+    found = speed(held, now)
+    assert (found.hits["hour"].gets, found.hits["hour"].hits, found.hits["hour"].stubs) == (4, 3, 60)
+    assert (found.hits["hour"].ratio, found.per_second) == (0.75, 64 / 60)
+    (point,) = series(held, "minute", now - 120, now).points
+    assert point.gets == {"disk": 3, "fill": 1, "stub": 60}

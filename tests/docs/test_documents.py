@@ -19,11 +19,12 @@ from tierproxy.store.check import Kind
 README = Path("README.md").read_text()
 OPERATIONS = Path("docs/operations.md").read_text()
 MAKEFILE = Path("Makefile").read_text()
+GROUPS = {"admin", "queue", "catalogue", "config", "dovecot", "history", "import", "rules"}
 PAGES = [Path("README.md"), Path("CHANGELOG.md"), *sorted(Path("docs").rglob("*.md"))]
 
 
 def targets() -> set[str]:
-    return set(re.findall(r"^([a-z]+):", MAKEFILE, flags=re.MULTILINE))
+    return set(re.findall(r"^([a-z0-9-]+):", MAKEFILE, flags=re.MULTILINE))
 
 
 def commands(group: Any = None, name: str = "") -> set[str]:
@@ -42,12 +43,18 @@ def test_the_readme_begins_with_the_two_commands() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
 def test_every_make_target_that_is_named_exists(page: Path) -> None:
-    named = set(re.findall(r"(?:`|^    )make ([a-z]+)", page.read_text(), flags=re.MULTILINE))
+    named = set(re.findall(r"(?:`|^    )make ([a-z0-9-]+)", page.read_text(), flags=re.MULTILINE))
     assert named <= targets()
 
 
+def test_every_extra_that_is_named_exists() -> None:
+    known = set(tomllib.loads(Path("pyproject.toml").read_text())["project"]["optional-dependencies"])
+    named = {name for page in PAGES for name in re.findall(r"tierproxy\[([a-z]+)\]", page.read_text())}
+    assert {"mount", "otel"} <= named <= known
+
+
 def test_every_target_is_explained_by_make() -> None:
-    explained = set(re.findall(r"^([a-z]+):.*## ", MAKEFILE, flags=re.MULTILINE))
+    explained = set(re.findall(r"^([a-z0-9-]+):.*## ", MAKEFILE, flags=re.MULTILINE))
     assert explained == targets()
 
 
@@ -58,7 +65,7 @@ def test_every_command_that_is_named_exists() -> None:
         for line in re.findall(r"(?:`|^    (?:\.venv/bin/)?)tierproxy ([a-z ]+)", page.read_text(), flags=re.MULTILINE):
             words = line.split()
             assert words[0] in first_words, f"{page}: tierproxy {line}"
-            if words[0] in {"admin", "queue", "catalogue", "config", "history", "rules"} and len(words) > 1:
+            if words[0] in GROUPS and len(words) > 1:
                 assert " ".join(words[:2]) in known, f"{page}: tierproxy {line}"
 
 

@@ -69,6 +69,11 @@ def test_flags_of_a_read(tmp_path: Path, facts: dict[str, Any], flags: int) -> N
     assert trace.flags == bytes([flags])
 
 
+def test_what_came_from_a_stub_is_not_replayed(tmp_path: Path) -> None:
+    events = [read_event(0), read_event(1, outcome=Outcome.STUB, first=False), read_event(2, outcome=Outcome.PASS)]
+    assert [at - EPOCH for at in loaded(tmp_path, events).at] == [0, 2]
+
+
 def test_only_reads_have_flags(tmp_path: Path) -> None:
     trace = loaded(tmp_path, [an_event(EventKind.PURGE, 0, "a", by="pressure", size=1)])
     assert trace.flags == b"\0"

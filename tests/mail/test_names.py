@@ -24,7 +24,14 @@ def of(key: str, naming: Naming = BUILT_IN) -> tuple[str, str]:
 @pytest.mark.parametrize(
     ("key", "owner", "folder"),
     [
+        (f"alice/mailboxes/{GUID}/u.1", "alice", "other"),
+        (f"alice@example.org/mailboxes/{GUID}/u.4294967295", "alice@example.org", "other"),
+        (f"example.org/alice/sdbox/mailboxes/{GUID}/u.1", "alice@example.org", "other"),
         (f"alice/mailboxes/{GUID}/dbox-Mails/u.1", "alice", "other"),
+        ("alice/mailboxes/dbox-Mails/dbox-Mails/u.1", "alice", "other"),
+        ("alice/mailboxes/Sent/dbox-Mails/dbox-Mails/u.1", "alice", "other"),
+        ("alice/mailboxes/mailboxes/dbox-Mails/u.1", "alice", "other"),
+        ("alice/Maildir/mailboxes/cur/1700000000.M1P2.host:2,S", "alice", "other"),
         ("alice/mailboxes/INBOX/dbox-Mails/u.1", "alice", "inbox"),
         ("alice/mailboxes/Sent Items/dbox-Mails/u.7", "alice", "sent"),
         ("alice/mailboxes/Entw&APw-rfe/dbox-Mails/u.1", "alice", "drafts"),
@@ -112,3 +119,20 @@ def test_no_key_breaks_the_built_in_shapes(steps: list[str]) -> None:
     owner, folder = of("".join(steps))
     assert "/" not in owner
     assert folder in {"", "other", "inbox", "sent", "drafts", "trash", "junk", "archive"}
+
+
+@pytest.mark.parametrize(
+    ("key", "folder"),
+    [
+        (f"alice/mailboxes/{GUID}/u.1", GUID),
+        ("alice/mailboxes/Work/Entw&APw-rfe/2026/dbox-Mails/u.1", "Work/Entwürfe/2026"),
+        ("alice/mailboxes/dbox-Mails/dbox-Mails/u.1", "dbox-Mails"),
+        ("alice/mailboxes/dbox-Mails/Sent/dbox-Mails/u.1", "dbox-Mails/Sent"),
+        ("alice/mailboxes/Sent/dbox-Mails/dbox-Mails/u.1", "Sent/dbox-Mails"),
+        ("alice/mailboxes/mailboxes/mailboxes/dbox-Mails/u.1", "mailboxes/mailboxes"),
+        (f"alice/mailboxes/{GUID}/Sub/dbox-Mails/u.1", f"{GUID}/Sub"),
+    ],
+)
+def test_folders_are_said_as_they_are_called_in_both_layouts(key: str, folder: str) -> None:
+    naming = Naming([], FoldersSection())
+    assert naming.said(ObjectName("mail", key)) == ("alice", folder)

@@ -90,7 +90,7 @@ async def test_gets_reads_and_bytes_are_those_of_the_store(tmp_path: Path) -> No
     async with watched(tmp_path) as rig:
         found = await lived(rig)
     gets = {labels["outcome"]: value for labels, value in found.samples("tierproxy_gets_total")}
-    assert gets == {"memory": 1, "disk": 2, "fill": 1, "join": 0, "pass": 1, "error": 0}
+    assert gets == {"memory": 1, "disk": 2, "fill": 1, "join": 0, "pass": 1, "stub": 0, "error": 0}
     assert found.value("tierproxy_reads_total", reason="person", result="hit") == 2
     assert found.value("tierproxy_reads_total", reason="person", result="miss") == 1
     assert found.value("tierproxy_reads_total", reason="backup", result="hit") == 1

@@ -59,7 +59,7 @@ def written(days: float, **facts: object) -> Standing:
     [
         (written(20), old(ActionKind.PURGE), Fate.GOES),
         (written(20), old(ActionKind.KEEP), Fate.KEPT),
-        (written(20), old(ActionKind.TRIM), Fate.KEPT),
+        (written(20), old(ActionKind.TRIM), Fate.GOES),
         (written(5), old(ActionKind.PURGE), Fate.UNDECIDED),
         (written(20, state=State.DIRTY), old(ActionKind.PURGE), Fate.DIRTY),
         (written(20, state=State.SUSPECT), old(ActionKind.PURGE), Fate.DIRTY),

@@ -153,7 +153,22 @@ def test_an_operators_word_purges_everything_but_what_rules_pin() -> None:
     assert kinds == [ActionKind.PURGE, ActionKind.PURGE, ActionKind.PIN, ActionKind.PURGE]
     assert found.rules[-1].when == ()
     choice = ruled(found, [_candidate(1, 1, rule=1)])[0]
-    assert (choice.drop.by, choice.reason) == (OPERATOR, "an operator asked for it")
+    assert (choice.drop.by, choice.reason, choice.drop.trim) == (OPERATOR, "an operator asked for it", False)
+
+
+def test_what_a_rule_trims_is_booked_on_it_and_leaves_a_stub_whoever_takes_it() -> None:
+    rules = RuleSet((Rule("heads", then=Action(ActionKind.TRIM)), Rule("new", then=Action(ActionKind.KEEP))))
+    trimmed, kept = _candidate(1, 1, rule=0), _candidate(2, 1, rule=1)
+    required = Need(1, 0, "high water")
+    choice = ruled(rules, [trimmed])[0]
+    assert (choice.drop.by, choice.drop.trim, choice.reason) == ("rule:heads", True, "rule 'heads' trims it")
+    choice = pressed(rules, trimmed, required, Order.LRU)
+    assert (choice.drop.by, choice.drop.trim) == ("rule:heads", True)
+    assert choice.reason == "high water: rule 'heads' trims it"
+    assert not pressed(rules, kept, required, Order.LRU, kept=True).drop.trim
+    word = everything(rules)
+    assert [choice.drop.trim for choice in ruled(word, [trimmed, kept])] == [True, False]
+    assert {choice.drop.by for choice in ruled(word, [trimmed, kept])} == {OPERATOR}
 
 
 def test_the_rule_file_overrides_the_budget_option_by_option() -> None:

@@ -152,11 +152,11 @@ def test_a_pin_that_ends_hides_nothing_for_ever() -> None:
 @pytest.mark.parametrize(
     ("text", "level", "expected"),
     [
-        (rule('size = "> 1"', 'then = "trim"'), Level.WARNING, "until stubs are built"),
         (rule('size = "> 1"', 'then = "pin until 2020-01-01"'), Level.WARNING, "has run out (pin until 2020-01-01)"),
         (rule('age = "= 14d"'), Level.WARNING, "age = 14d holds for one instant"),
         (rule('state = "dirty"'), Level.ERROR, "it can never purge"),
         (rule('state = "!clean"'), Level.ERROR, "it can never purge"),
+        (rule('state = "!clean"', 'then = "trim"'), Level.ERROR, "it can never trim"),
         (rule('has = "purged-before"'), Level.WARNING, "never true of an object on disk"),
         (rule('size = "> 1"', 'then = "keep"\nregret = "5%"'), Level.WARNING, "nothing can be regretted"),
         (rule("", 'then = "keep"') + '[pressure]\nkept = "never"', Level.ERROR, "low water cannot be reached"),
@@ -213,8 +213,18 @@ def test_errors_keep_a_file_from_being_accepted_and_name_line_and_fix() -> None:
 
 
 def test_a_file_with_warnings_alone_is_accepted() -> None:
-    _, findings = accept(rule('size = "> 1"', 'then = "trim"'), now=NOW)
+    _, findings = accept(rule('age = "= 14d"'), now=NOW)
     assert [one.level for one in findings] == [Level.WARNING]
+
+
+def test_trim_is_as_good_as_purge() -> None:
+    assert found(rule('size = "> 1"', 'then = "trim"\nregret = "5%"')) == []
+    assert found(rule("", 'then = "trim"') + '[pressure]\nkept = "never"') == []
+
+
+def test_what_is_trimmed_is_not_what_pressure_has_to_take() -> None:
+    ruleset = parse(rule('size = "> 1"', 'then = "trim"') + '[budget]\nmax_bytes = "1MiB"\n')
+    assert weigh(ruleset, Holdings({0: (10, 2 * 10**6)})) == []
 
 
 def test_rules_that_decide_nothing_now_are_named() -> None:

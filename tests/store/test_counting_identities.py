@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tierproxy.alt.memory import MemoryAlt
-from tierproxy.config.sections import CountingSection, FillSection, MemorySection
+from tierproxy.config.sections import CountingSection, FillSection, MemorySection, StubsSection
 from tierproxy.config.values import Duration, Size
 from tierproxy.errors import AltUnavailable, DiskUnavailable, NoSuchKey, TierproxyError
 from tierproxy.model import Entry, FillPolicy, ObjectName, Tier
@@ -23,6 +23,8 @@ from tierproxy.testing.rig import Rig, name, rig
 from tierproxy.traffic import Outcome, Reason, Visitor
 
 from .test_counting import ANN, BOB, LARGE, as_reason, counts, part
+
+SIDES = {Tier.MEMORY: "hit", Tier.DISK: "hit", Tier.STUB: "stub", Tier.ALT: "miss"}
 
 
 class Ledger:
@@ -38,7 +40,7 @@ class Ledger:
 
     def took(self, entry: Entry, visitor: Visitor, tier: Tier, sent: int, *, ranged: bool, now: float) -> None:
         self.delivered[tier] += sent
-        if not sent and entry.size:
+        if tier is Tier.STUB or (not sent and entry.size):
             return
         place = visitor.client, entry.name
         before = self.last.get(place)
@@ -103,13 +105,14 @@ class Load:
             key = "none"
         stops_early = self.random.random() < 0.2
         try:
-            reading = await self.r.parts.store.open(name(key), select, visitor=visitor)
+            heads = self.random.random() < 0.3
+            reading = await self.r.parts.store.open(name(key), select, visitor=visitor, stub=heads)
         except NoSuchKey:
             return
         except TierproxyError:
             self.ledger.gets["error"] += 1
             return
-        self.ledger.gets["hit" if reading.tier in {Tier.MEMORY, Tier.DISK} else "miss"] += 1
+        self.ledger.gets[SIDES[reading.tier]] += 1
         sent = 0
         try:
             if reading.content is not None:
@@ -128,14 +131,16 @@ class Load:
 
 
 @pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("stubs", [0, 2**20], ids=["without stubs", "with stubs"])
 async def test_the_identities_hold_after_a_mixed_load_with_faults_and_after_a_restart(
-    tmp_path: Path, seed: int
+    tmp_path: Path, seed: int, stubs: int
 ) -> None:
     alt, clock = FaultyAlt(MemoryAlt()), VirtualClock()
     options: dict[str, Any] = {
         "alt": alt, "clock": clock, "counting": CountingSection(scan_objects=0),
         "memory": MemorySection(max_bytes=Size(60), max_object=Size(60)),
         "fill": FillSection(policy=FillPolicy.SECOND_READ, second_read_window=Duration(300)),
+        "stubs": StubsSection(max_bytes=Size(stubs)),
     }  # fmt: skip
     async with rig(tmp_path, **options) as r:
         load = Load(r, alt, clock, seed)
@@ -143,6 +148,8 @@ async def test_the_identities_hold_after_a_mixed_load_with_faults_and_after_a_re
         await load.go(100)
         counters, ledger = r.parts.counters, load.ledger
         assert counters.hits == ledger.gets["hit"]
+        assert counters.stubs == ledger.gets["stub"]
+        assert (counters.stubs > 3) == bool(stubs), "the load is too tame"
         assert counters.misses - counters.errors == ledger.gets["miss"]
         assert counters.errors == ledger.gets["error"]
         assert counters.gets == ledger.gets.total()

@@ -19,9 +19,9 @@ import pytest
 
 from tests.store.test_crash import StoppingCatalogue, scrubbed
 from tierproxy.alt.memory import MemoryAlt
-from tierproxy.config.sections import DiskSection, HistorySection, MemorySection, PurgeSection
+from tierproxy.config.sections import DiskSection, HistorySection, MemorySection, PurgeSection, StubsSection
 from tierproxy.config.values import Share, Size
-from tierproxy.model import Ack, State
+from tierproxy.model import Ack, ByteRange, State
 from tierproxy.purges import PRESSURE, PurgeRun, RunKind, RunState
 from tierproxy.testing.clock import VirtualClock
 from tierproxy.testing.crash import CrashFiles, SimulatedCrash
@@ -68,6 +68,7 @@ def sections(root: Path, budget: int) -> dict[str, Any]:
         "disk": DiskSection(max_bytes=Size(budget), low_water=0.5, min_free=Share(bytes=0)),
         "history": HistorySection(enabled=False),
         "memory": MemorySection(max_bytes=Size(0)),
+        "stubs": StubsSection(),
     }
 
 
@@ -146,6 +147,7 @@ async def judge(story: Story, r: Rig, alt: FaultyAlt) -> None:
     await r.parts.catalogue.hurry(None, r.parts.clock.now())
     await r.drained()
     for number in range(COUNT):
+        assert await r.get(f"u.{number}", lambda _entry: ByteRange(10, 500)) == MAIL[10:500]
         assert await r.get(f"u.{number}") == MAIL
     assert (await r.get("small"), await r.get("dirty")) == (SMALL, DIRTY)
     await r.idle()

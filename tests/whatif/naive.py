@@ -13,7 +13,7 @@ from tierproxy.purge.plan import Need, need
 from tierproxy.purge.relief import keeps
 from tierproxy.purges import PRESSURE, Candidate, by_rule
 from tierproxy.rules.evaluate import Facts, deciding
-from tierproxy.rules.model import ActionKind, Kept, Order, RuleSet
+from tierproxy.rules.model import PURGING, ActionKind, Kept, Order, RuleSet
 from tierproxy.trace import MACHINE, Op, Trace
 from tierproxy.traffic import DAY
 from tierproxy.whatif.engine.columns import blob_bytes
@@ -103,7 +103,7 @@ class Naive:
     def turn(self, now: float) -> None:
         for number in self.candidates(now):
             rule = deciding(self.rules, self.objects[number], now)
-            if rule is not None and self.kind(rule) is ActionKind.PURGE:
+            if rule is not None and self.kind(rule) in PURGING:
                 self.purge(number, now, by_rule(self.rules.rules[rule].name))
         if self.stalled > float("-inf"):
             self.relieve(now)
@@ -117,19 +117,19 @@ class Naive:
             return
         rest = self.left_by_rules(required, now)
         if rest is not None and self.rules.pressure.kept is Kept.LAST and keeps(self.rules):
-            rest = self.walk(rest, now, {ActionKind.KEEP, ActionKind.TRIM})
+            rest = self.walk(rest, now, {ActionKind.KEEP})
         if rest is not None:
             self.stalled = now
 
     def left_by_rules(self, rest: Need | None, now: float) -> Need | None:
         late = now - self.passed < 60
         if not late:
-            rest = self.walk(rest, now, {ActionKind.PURGE})
+            rest = self.walk(rest, now, set(PURGING))
             if rest is not None:
                 self.passed = now
         rest = self.walk(rest, now, {None})
         if late:
-            rest = self.walk(rest, now, {ActionKind.PURGE})
+            rest = self.walk(rest, now, set(PURGING))
             if rest is not None:
                 self.passed = now
         return rest
@@ -139,12 +139,12 @@ class Naive:
             return None
         rules = {number: deciding(self.rules, self.objects[number], now) for number in self.candidates(now)}
         page = [self.candidate(number, rule, now) for number, rule in rules.items() if self.kind(rule) in kinds]
-        if kinds == {ActionKind.PURGE}:
+        if kinds == set(PURGING):
             page.sort(key=lambda one: one.name)
         else:
             page.sort(key=lambda one: one.rank)
         for drop in orders.simple(rest, page).drops:
-            ruled = drop.rule is not None and kinds == {ActionKind.PURGE}
+            ruled = drop.rule is not None and kinds == set(PURGING)
             by = by_rule(self.rules.rules[drop.rule or 0].name) if ruled else PRESSURE
             self.purge(drop.generation, now, by)
         left: Need | None = rest

@@ -21,7 +21,8 @@ def live(services: Services) -> Live:
         disk=space.settings, used=space.used, reserved=space.reserved, peak=space.peak,
         shares={bucket: (space.claimed(bucket), most) for bucket, most in budgets.items()}, free=space.free(),
         memory_objects=services.hot.objects, memory_bytes=services.hot.bytes_used,
-        memory_max=int(config.memory.max_bytes), rules_version=rules.in_force.number,
+        memory_max=int(config.memory.max_bytes), stub_objects=services.stubs.objects,
+        stub_bytes=services.stubs.bytes_used, stub_max=int(config.stubs.max_bytes), rules_version=rules.in_force.number,
         rules_about=_about(rules.in_force.number, config.purge.rules), shadow=rules.shadow is not None,
     )  # fmt: skip
 

@@ -13,7 +13,7 @@ from tierproxy.config.sections import Config
 from tierproxy.errors import Busy
 from tierproxy.history.log import History
 from tierproxy.mail.names import Naming
-from tierproxy.ports import Alarms, Catalogue, Clock, DiskTier, FileCalls, Hot, Offload
+from tierproxy.ports import Alarms, Catalogue, Clock, DiskTier, FileCalls, Hot, Offload, Stubs
 from tierproxy.purge.service import PurgeService
 from tierproxy.store.counters import Counters
 from tierproxy.store.leases import Leases
@@ -85,6 +85,7 @@ class Services:
     disk: DiskTier
     alt: Counted
     hot: Hot
+    stubs: Stubs
     space: Space
     counters: Counters
     leases: Leases

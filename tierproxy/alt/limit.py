@@ -154,12 +154,13 @@ class Limited:
 
     async def copy(
         self, source: ObjectName, target: ObjectName, headers: Headers | None, *, etag: str | None = None,
-        match: str | None = None, create: bool = False, target_match: str | None = None,
+        match: str | None = None, create: bool = False, target_match: str | None = None, known: AltObject | None = None,
     ) -> str:  # fmt: skip
         def copy() -> Awaitable[str]:
             return self._alt.copy(
-                source, target, headers, etag=etag, match=match, create=create, target_match=target_match
-            )
+                source, target, headers, etag=etag, match=match, create=create, target_match=target_match,
+                known=known,
+            )  # fmt: skip
 
         return await self._within(copy)
 
@@ -257,9 +258,11 @@ class Counted:
 
     async def copy(
         self, source: ObjectName, target: ObjectName, headers: Headers | None, *, etag: str | None = None,
-        match: str | None = None, create: bool = False, target_match: str | None = None,
+        match: str | None = None, create: bool = False, target_match: str | None = None, known: AltObject | None = None,
     ) -> str:  # fmt: skip
-        call = self._alt.copy(source, target, headers, etag=etag, match=match, create=create, target_match=target_match)
+        call = self._alt.copy(
+            source, target, headers, etag=etag, match=match, create=create, target_match=target_match, known=known
+        )
         return await self._count("copy", call)
 
     async def etag_is_md5(self, name: ObjectName) -> bool:

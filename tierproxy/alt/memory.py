@@ -143,16 +143,16 @@ class MemoryAlt:
 
     async def copy(
         self, source: ObjectName, target: ObjectName, headers: Headers | None, *, etag: str | None = None,
-        match: str | None = None, create: bool = False, target_match: str | None = None,
+        match: str | None = None, create: bool = False, target_match: str | None = None, known: AltObject | None = None,
     ) -> str:  # fmt: skip
         self._count("copy", target.bucket)
         held = self._find(source)
-        if match is not None and held.meta.etag != match:
+        if {match, known and known.etag} - {None, held.meta.etag}:
             raise AltUnavailable(f"{source} has ETag {held.meta.etag}, not {match}")
         self._check(target, create, target_match)
         if source == target and headers is None:
             raise AltRefused("S3 does not copy an object onto itself without new headers")
-        kept = headers if headers is not None else held.meta.headers or Headers()
+        kept = headers if headers is not None else (known or held.meta).headers or Headers()
         return self._store(target, held.content, kept, single=True, etag=etag)
 
     async def etag_is_md5(self, name: ObjectName) -> bool:

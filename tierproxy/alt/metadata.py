@@ -4,7 +4,8 @@
 multipart object ("2x5242880,300"), ``tierproxy-checksums`` the client's checksums ("crc32=... type=FULL_OBJECT"), and
 ``tierproxy-expires`` the Expires header, which obstore cannot set. A client's name that would be taken for one of
 these, or by obstore for an HTTP header, is kept as ``tierproxy-name-<name>``. Values that an HTTP header cannot carry
-are RFC 2047 encoded words, as S3 itself shows them.
+are RFC 2047 encoded words, as S3 itself shows them. What a mail says of itself (``tierproxy.mail.metadata``) is such
+words already.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tierproxy.logs import event
+from tierproxy.mail.metadata import PREFIX as MAIL
 from tierproxy.model import Headers
 
 logger = logging.getLogger(__name__)
@@ -59,7 +61,7 @@ def to_alt(headers: Headers, etag: str | None, parts: tuple[int, ...], subject: 
     """``headers``, the client's ETag and part sizes in alt's form. What of our own does not fit beside the client's
     metadata is left out, part sizes first, with a log line."""
     system = {name: value for field, name in SYSTEM.items() if (value := getattr(headers, field)) is not None}
-    user = {_escaped(name): encoded(value) for name, value in headers.metadata.items()}
+    user = {_escaped(name): _sent(name, value) for name, value in headers.metadata.items()}
     own = {
         ETAG: etag or "",
         PARTS: _show_parts(parts),
@@ -82,6 +84,12 @@ def from_alt(system: Mapping[str, str], user: Mapping[str, str]) -> Facts:
         checksum_type=kind,
     )
     return Facts(headers, stored.get(ETAG), _read_parts(stored.get(PARTS, "")))
+
+
+def _sent(name: str, value: str) -> str:
+    """A mail's text is encoded once: ``decoded`` leaves it alone, as it is not one word in base64."""
+    ready = name.startswith(MAIL) and _PLAIN.fullmatch(value) is not None and _WORD.fullmatch(value) is None
+    return value if ready else encoded(value)
 
 
 def encoded(value: str) -> str:

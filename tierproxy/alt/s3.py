@@ -11,16 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import obstore
 
 from tierproxy.alt import listing
-from tierproxy.alt.answers import FOREIGN, answer_of, error_of
+from tierproxy.alt.answers import answer_of
 from tierproxy.alt.body import S3Body
 from tierproxy.alt.client import boto_session, s3_client
 from tierproxy.alt.keys import is_plain, may_be_merged
@@ -30,6 +29,7 @@ from tierproxy.alt.multipart import MOST_PARTS, Multipart, after, cut, gathered
 from tierproxy.alt.objects import boto_meta_of, boto_range_of, meta_of
 from tierproxy.alt.odd import COPY_LIMIT, COPY_PART, BotoObjects, condition, unquoted
 from tierproxy.alt.stores import Stores
+from tierproxy.alt.tries import Tries
 from tierproxy.clock import SystemClock
 from tierproxy.config.sections import AltSection
 from tierproxy.errors import (
@@ -49,7 +49,6 @@ from tierproxy.ports import AltBody, Clock, Offload, Source
 if TYPE_CHECKING:
     import boto3
 
-T = TypeVar("T")
 MD5 = re.compile(r"[0-9a-f]{32}")
 PIECE = 256 * 1024  #: bytes; obstore gathers at least this much before it hands a piece over
 LARGE = 2**20  #: a larger body is read into memory whole only when few others are
@@ -82,9 +81,9 @@ class S3Alt:
         self._clock = clock or SystemClock()
         self._stores = Stores(section, session)
         self._client = s3_client(section, session)
-        self._time_limit = float(section.retry_timeout + section.request_timeout + section.connect_timeout)
         self._objects = BotoObjects(self._client, offload, section)
-        self._multipart = Multipart(self._objects, tries=section.max_retries + 1, time_limit=self._time_limit)
+        self._tries = Tries(section, self._clock)
+        self._multipart = Multipart(self._objects, tries=section.max_retries + 1, time_limit=self._tries.time_limit)
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
         self._encrypts = section.server_side_encryption == "aws:kms"
         self._encrypting: set[str] = set()  #: alt's buckets found to make ETags that are no MD5
@@ -97,7 +96,7 @@ class S3Alt:
     async def get(self, name: ObjectName, range: ByteRange | None = None, *, etag: str | None = None) -> AltBody:
         where = await self._where(name)
         try:
-            body = await self._read(where, self._get(where, range, etag))
+            body = await self._tries.read(where.name, self._get(where, range, etag))
         except AltRefused as error:
             if range is None or not _is_status(error, 416):
                 raise
@@ -112,21 +111,21 @@ class S3Alt:
         """A 404 to HEAD has no body, so a missing bucket looks like a missing key: then GET is asked, which tells."""
         where = await self._where(name)
         try:
-            return await self._read(where, self._head(where))
+            return await self._tries.read(where.name, self._head(where))
         except AltUnavailable as error:
             if not _is_status(error, 404):
                 raise
-        body = await self._read(where, self._get(where, None, None))
+        body = await self._tries.read(where.name, self._get(where, None, None))
         await body.close()
         return body.meta
 
     async def page(self, request: ListRequest) -> ListPage:
         place = self._buckets.place(request.bucket)
-        return await listing.page(self._objects, place, request, lambda call: self._read(request.bucket, call))
+        return await listing.page(self._objects, place, request, lambda call: self._tries.read(request.bucket, call))
 
     async def walk(self, bucket: str) -> AsyncIterator[list[AltObject]]:
         place = self._buckets.place(bucket)
-        async for batch in listing.walk(self._objects, place, bucket, lambda call: self._read(bucket, call)):
+        async for batch in listing.walk(self._objects, place, bucket, lambda call: self._tries.read(bucket, call)):
             yield batch
 
     # ------------------------------------------------------------ changes
@@ -168,16 +167,17 @@ class S3Alt:
         """A 404 is fine; so is a name this server would take for another object's: there is nothing of that name."""
         with contextlib.suppress(AltMissing):
             where = await self._where(name)
-            await self._change(where, lambda: self._delete(where), repeatable=True)
+            await self._tries.change(where.name, lambda: self._delete(where), repeatable=True)
 
     async def copy(
         self, source: ObjectName, target: ObjectName, headers: Headers | None, *, etag: str | None = None,
-        match: str | None = None, create: bool = False, target_match: str | None = None,
+        match: str | None = None, create: bool = False, target_match: str | None = None, known: AltObject | None = None,
     ) -> str:  # fmt: skip
-        """Looks at the source first: its size decides how, and the target must not inherit its client ETag. Looks at
-        the target too when there is a condition on it: AWS and SeaweedFS (4.48) keep to it, but not every server."""
+        """Looks at the source first unless it is ``known``: its size decides how, and the target must not inherit its
+        client ETag. Looks at the target too when there is a condition on it: AWS and SeaweedFS (4.48) keep to it, but
+        not every server. One that ignores x-amz-copy-source-if-match is found out by the ETag of what it made."""
         origin, where = await self._where(source), await self._where(target, change=True)
-        found = await self.head(source)
+        found = known or await self.head(source)
         if match is not None and found.etag != match:
             raise AltUnavailable(f"{source} has ETag {found.etag}, not {match}")
         conditions = condition(create, target_match)
@@ -185,15 +185,23 @@ class S3Alt:
             await self._demand(target, create, target_match)
         stored = self._copied(found, headers, etag, target)
         try:
-            return await self._copy(origin, where, found, stored, conditions)
+            made = await self._copy(origin, where, found, stored, conditions)
         except AltPrecondition as error:
             if conditions and (await self.head(source)).etag == found.etag:
                 raise
             raise AltUnavailable(f"{source} changed while it was being copied") from error
+        except AltRefused:
+            if known is not None:
+                await self.head(source)  # a server may have its own word for a source that is not there
+            raise
+        await self._compare(origin, where, found.etag, made)
+        return made
 
     async def etag_is_md5(self, name: ObjectName) -> bool:
         where = await self._where(name)
-        if self._makes_md5(where) and await self._read(where, self._objects.is_kms_encrypted(where.bucket, where.key)):
+        if self._makes_md5(where) and await self._tries.read(
+            where.name, self._objects.is_kms_encrypted(where.bucket, where.key)
+        ):
             self._encrypting.add(where.bucket)
         return self._makes_md5(where)
 
@@ -209,13 +217,13 @@ class S3Alt:
         place = self._buckets.place(name.bucket)
         where = Where(name, place.bucket, key := place.key(name.key), is_plain(key))
         if may_be_merged(name.key):
-            apart = await self._read(where, self._objects.keeps_keys_apart(place.bucket, place.prefix))
+            apart = await self._tries.read(where.name, self._objects.keeps_keys_apart(place.bucket, place.prefix))
             if not apart and change:
                 raise AltCannotHold(f"{name}: this S3 server stores such a key under another name", hint=MERGES)
             if not apart:
                 raise AltMissing(f"{name}: this S3 server cannot hold such a key")
         if filled and key.endswith("/"):
-            kept = await self._read(where, self._objects.keeps_bytes_of_folders(place.bucket, place.prefix))
+            kept = await self._tries.read(where.name, self._objects.keeps_bytes_of_folders(place.bucket, place.prefix))
             if not kept:
                 raise AltCannotHold(f"{name}: this S3 server keeps no bytes of a key that ends in a slash")
         return where
@@ -224,14 +232,14 @@ class S3Alt:
         if not where.plain:
             answer = await self._objects.get(where.bucket, where.key, range, etag)
             meta, span = boto_meta_of(where.name, answer), boto_range_of(answer)
-            return S3Body(meta, span, self._objects.pieces(answer["Body"]), piece_timeout=self._time_limit)
+            return S3Body(meta, span, self._objects.pieces(answer["Body"]), piece_timeout=self._tries.time_limit)
         options: Any = {} if etag is None else {"if_match": f'"{etag}"'}
         if range is not None:
             options["range"] = (range.start, range.stop)
         result = await obstore.get_async(self._stores.reading(where.bucket), where.key, options=options)
         span = ByteRange(*result.range)
         pieces = result.stream(PIECE) if span.length > PIECE else _AtOnce(result)
-        return S3Body(meta_of(where.name, result), span, pieces, piece_timeout=self._time_limit)
+        return S3Body(meta_of(where.name, result), span, pieces, piece_timeout=self._tries.time_limit)
 
     async def _head(self, where: Where) -> AltObject:
         if not where.plain:
@@ -243,8 +251,8 @@ class S3Alt:
         self, where: Where, content: bytes, stored: Stored, md5: str, *, create: bool, match: str | None,
     ) -> str:  # fmt: skip
         repeatable = not create and match is None  # a second try would meet the first one's success as a 412
-        etag = await self._change(
-            where, lambda: self._put(where, content, stored, create=create, match=match), repeatable=repeatable,
+        etag = await self._tries.change(
+            where.name, lambda: self._put(where, content, stored, create=create, match=match), repeatable=repeatable,
         )  # fmt: skip
         await self._verify(where, etag, md5)
         return etag
@@ -277,6 +285,17 @@ class S3Alt:
             raise AltUncertain(f"{where.name}: stored as {etag}, but not verified: {error}") from error
         if wrong:
             raise AltCorrupt(f"{where.name}: alt's ETag is {etag}, the MD5 of what was sent {md5}")
+
+    async def _compare(self, origin: Where, where: Where, etag: str, made: str) -> None:
+        """Hold the copy's ETag to the source's, where both are MD5s. As in ``_verify`` it has happened by now."""
+        if etag == made or not (MD5.fullmatch(etag) and MD5.fullmatch(made)):
+            return
+        try:
+            comparable = await self.etag_is_md5(origin.name)
+        except AltError as error:
+            raise AltUncertain(f"{where.name}: copied as {made}, but not verified: {error}") from error
+        if comparable:
+            await self._verify(where, made, etag)
 
     async def _demand(self, name: ObjectName, create: bool, match: str | None) -> None:
         """Raises AltPrecondition unless the object is as ``create`` or ``match`` say."""
@@ -311,8 +330,8 @@ class S3Alt:
             return await self._multipart.copy(source, target, found.size, COPY_PART, found.etag, kept, conditions)
         copy = self._objects.copy
         try:
-            return await self._change(
-                where, lambda: copy(source, target, found.etag, stored, conditions), repeatable=not conditions
+            return await self._tries.change(
+                where.name, lambda: copy(source, target, found.etag, stored, conditions), repeatable=not conditions
             )
         except AltRefused as error:
             if not conditions or not _is_status(error, 501):
@@ -324,39 +343,6 @@ class S3Alt:
         if headers is None and etag is None and found.client_etag is None and not found.parts:
             return None
         return to_alt(headers if headers is not None else found.headers or Headers(), etag, (), target)
-
-    # ------------------------------------------------------------ time limits, errors, second tries
-
-    async def _read(self, subject: Where | str, call: Awaitable[T]) -> T:
-        try:
-            async with asyncio.timeout(self._time_limit):
-                return await call
-        except FOREIGN as error:
-            raise error_of(error, _subject(subject), change=False) from error
-
-    async def _change(self, where: Where, attempt: Callable[[], Awaitable[T]], *, repeatable: bool) -> T:
-        """Try until ``retry_timeout``. Once a try's outcome is unknown, only success is certain."""
-        started, uncertain, tries = self._clock.monotonic(), False, 0
-        while True:
-            try:
-                async with asyncio.timeout(self._time_limit - (self._clock.monotonic() - started)):
-                    return await attempt()
-            except FOREIGN as error:
-                failure = error_of(error, where.name, change=True)
-                uncertain |= isinstance(failure, AltUncertain)
-                tries += 1
-                if not self._again(failure, tries, started, repeatable or not uncertain):
-                    raise (AltUncertain(str(failure)) if uncertain else failure) from error
-            await self._clock.sleep(min(2.0, 0.1 * 2**tries) * random.uniform(0.5, 1))
-
-    def _again(self, failure: AltError, tries: int, started: float, may_repeat: bool) -> bool:
-        in_time = self._clock.monotonic() - started < self._section.retry_timeout
-        return (
-            may_repeat
-            and in_time
-            and tries <= self._section.max_retries
-            and isinstance(failure, (AltUnavailable, AltUncertain))
-        )
 
 
 MERGES = "SeaweedFS takes // and \\ in keys for /; keep such keys on another S3 server"
@@ -377,10 +363,6 @@ class _AtOnce:
         if result is None:
             raise StopAsyncIteration
         return await result.bytes_async()
-
-
-def _subject(subject: Where | str) -> object:
-    return subject.name if isinstance(subject, Where) else subject
 
 
 def _is_status(error: AltError, status: int) -> bool:

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 
 from tierproxy.catalogue.database import ReadPool, Reads
-from tierproxy.catalogue.rows import ENTRY, Row, entry_of
+from tierproxy.catalogue.rows import ENTRY, Row, entry_of, headers_of
 from tierproxy.model import Entry, KnownKey, Listed, ListPage, ListRequest, ObjectName, State
 
-LIVE = (
-    "SELECT key, size, etag, written_at FROM entry "
-    "WHERE bucket = ? AND key >= ? AND key < ? AND state <> 'deleting' ORDER BY key"
-)
+LISTED = "key, size, etag, written_at"
+PLACE = "FROM entry WHERE bucket = ? AND key >= ? AND key < ? AND state <> 'deleting' ORDER BY key"
+LIVE = f"SELECT {LISTED} {PLACE}"
+LIVE_WITH_HEADERS = f"SELECT {LISTED}, headers {PLACE}"
 PAGE = f"{LIVE} LIMIT ?"
 # Indexes are named because SQLite, without statistics, takes the primary key and reads every clean row on the way.
 UNSENT = (
@@ -112,8 +112,8 @@ def _place(item: Listed | str) -> str:
 def _plain(reads: Reads, request: ListRequest) -> Items:
     start = max(request.prefix, just_after(request.after)) if request.after else request.prefix
     stop = string_after_prefix(request.prefix) or BEYOND
-    rows = reads.rows(PAGE, request.bucket, start, stop, request.limit + 1)
-    yield from (Listed(*row) for row in rows)
+    rows = reads.rows(f"{_live(request)} LIMIT ?", request.bucket, start, stop, request.limit + 1)
+    yield from map(_listed, rows)
 
 
 def _rolled_up(reads: Reads, request: ListRequest) -> Items:
@@ -122,7 +122,7 @@ def _rolled_up(reads: Reads, request: ListRequest) -> Items:
     start: Bound | None = _first_place(request)
     stop = string_after_prefix(prefix) or BEYOND
     while start is not None:
-        rows, start = reads.each(LIVE, bucket, start, stop), None
+        rows, start = reads.each(_live(request), bucket, start, stop), None
         try:
             for row in rows:
                 group = common_prefix(row[0], prefix, delimiter)
@@ -130,9 +130,18 @@ def _rolled_up(reads: Reads, request: ListRequest) -> Items:
                     yield group
                     start = string_after_prefix(group)
                     break
-                yield Listed(*row)
+                yield _listed(row)
         finally:
             rows.close()
+
+
+def _live(request: ListRequest) -> str:
+    return LIVE_WITH_HEADERS if request.headers else LIVE
+
+
+def _listed(row: Row) -> Listed:
+    key, size, etag, written_at, *headers = row
+    return Listed(key, size, etag, written_at, headers_of(headers[0]) if headers and headers[0] else None)
 
 
 def _first_place(request: ListRequest) -> Bound:

@@ -10,7 +10,7 @@ from tierproxy.catalogue.database import Reads
 from tierproxy.catalogue.listing import BEYOND, just_after, string_after_prefix
 from tierproxy.model import ObjectName
 from tierproxy.purges import Scope
-from tierproxy.rules.model import ActionKind
+from tierproxy.rules.model import PURGING, ActionKind
 
 START = ObjectName("", "")
 SHADOWED = "entry CROSS JOIN shadow ON shadow.bucket = entry.bucket AND shadow.key = entry.key"
@@ -81,8 +81,8 @@ class Ground:
         facts = {
             "columns": columns,
             "decider": decider(self.scope.rules, self.scope.now, columns),
-            "purging": self._rules(ActionKind.PURGE),
-            "keeping": self._rules(ActionKind.KEEP, ActionKind.TRIM),
+            "purging": self._rules(*PURGING),
+            "keeping": self._rules(ActionKind.KEEP),
             "pinning": self._rules(ActionKind.PIN),
         }
         for name, value in facts.items():

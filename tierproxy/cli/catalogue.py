@@ -14,7 +14,7 @@ from tierproxy.catalogue import catalogue_file, open_reader
 from tierproxy.cli.offline import Offline, offline, progress_bars, run_offline
 from tierproxy.cli.outcome import ExitCode, Group, out
 from tierproxy.cli.settings import AsJson, ConfigFile, configuration, data_of, print_json
-from tierproxy.cli.words import bytes_text
+from tierproxy.cli.words import bytes_text, count_text
 from tierproxy.config.sections import Config
 from tierproxy.disk.fsio import Files
 from tierproxy.errors import ConfigError, NoSuchBucket
@@ -56,7 +56,10 @@ def _numbers(totals: Totals) -> list[str]:
 @commands.command()
 def sync(
     buckets: Annotated[list[str] | None, typer.Argument(metavar="BUCKET", help="Default: every exclusive one.")] = None,
-    heads: Annotated[bool, typer.Option("--heads", help="Ask alt for the headers of every object as well.")] = False,
+    heads: Annotated[
+        bool,
+        typer.Option("--heads", help="Ask alt for the headers of every object as well, and make stubs of mails' own."),
+    ] = False,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -69,10 +72,14 @@ def sync(
     for report in reports if not as_json else []:
         out().print(
             f"{report.bucket}: {report.objects} objects in alt, {report.added} new, {report.lost} lost in alt, "
-            f"{report.differing} differing"
+            f"{report.differing} differing" + (_learnt(report) if heads else "")
         )
     if any(report.lost or report.differing for report in reports):
         raise typer.Exit(ExitCode.FAILED)
+
+
+def _learnt(report: SyncReport) -> str:
+    return f"; headers of {count_text(report.heads, 'object')} learnt, {count_text(report.stubs, 'stub')} made of them"
 
 
 def _exclusive(config: Config, wanted: list[str]) -> list[str]:
@@ -86,15 +93,24 @@ def _exclusive(config: Config, wanted: list[str]) -> list[str]:
 
 
 async def _sync(config: Config, buckets: list[str], heads: bool, quiet: bool) -> list[SyncReport]:
-    async with offline(config, with_alt=True) as room:
+    async with offline(config, with_alt=True, begin=True) as room:
         assert room.alt is not None
+        stubs = await room.stubs(config.stubs) if heads else None
+        mail = {bucket.name for bucket in config.bucket if bucket.mail_metadata}
         catalogue = room.catalogue()
         reports = []
         with progress_bars(quiet=quiet) as progress:
             for name in buckets:
                 if catalogue.bucket(name) is None:
                     await catalogue.add_bucket(BucketRow(name, room.clock.now(), created=False, complete=False))
-                walk = Sync(catalogue=catalogue, alt=room.alt, bucket=name, heads=heads, progress=progress)
+                walk = Sync(
+                    catalogue=catalogue,
+                    alt=room.alt,
+                    bucket=name,
+                    heads=heads,
+                    progress=progress,
+                    stubs=stubs if name in mail else None,
+                )
                 reports.append(await walk.run())
         return reports
 
@@ -146,6 +162,7 @@ async def _rebuild(config: Config, without_alt: bool, quiet: bool) -> tuple[Rebu
                 progress=progress,
             ).run()  # fmt: skip
         await catalogue.close()
+        await room.stubs(config.stubs, anew=True)  # the new catalogue may give out their generations again
         return report, _exchange(room, new)
 
 

@@ -21,7 +21,15 @@ from defusedxml.ElementTree import fromstring
 from tierproxy.clock import SystemClock
 from tierproxy.config.checks import host_and_port
 from tierproxy.config.sections import Config, KeySection
-from tierproxy.errors import AltUnavailable, ConfigError, NoSuchBucket, NoSuchKey, RequestError, TierproxyError
+from tierproxy.errors import (
+    AltUnavailable,
+    ConfigError,
+    NoSuchBucket,
+    NoSuchKey,
+    PreconditionFailed,
+    RequestError,
+    TierproxyError,
+)
 from tierproxy.model import Listed, ObjectName
 from tierproxy.ports import Clock
 from tierproxy.s3api.auth import ALGORITHM, derive_key, sign, string_to_sign
@@ -89,8 +97,8 @@ class Door:
             raise ConfigError("[listen] address has port 0, so its port is not known here")
         everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- compared, not listened on
         return cls(
-            everywhere.get(host, host), port, listen.unix_socket if not listen.address else "",
-            listen.tls_certificate if listen.address else "", listen.region,
+            everywhere.get(host, host), port, "" if listen.address and port else listen.unix_socket,
+            listen.tls_certificate if listen.address and port else "", listen.region,
             key.access_key_id if key and listen.auth == "sigv4" else "", key.secret if key else "",
         )  # fmt: skip
 
@@ -256,7 +264,7 @@ class ObjectClient:
         canonical = f"{method}\n{path}\n{query}\n{lines}\n{';'.join(names)}\n{digest}"
         scope = f"{stamp[:8]}/{self.door.region}/s3/aws4_request"
         key = derive_key(self.door.secret, stamp[:8], self.door.region)
-        signature = sign(key, string_to_sign(stamp, scope, canonical.encode()))
+        signature = sign(key, string_to_sign(stamp, scope, canonical.encode("latin-1")))
         credential = f"{self.door.access_key_id}/{scope}"
         return f"{ALGORITHM} Credential={credential}, SignedHeaders={';'.join(names)}, Signature={signature}"
 
@@ -279,6 +287,10 @@ def _refusal(response: http.client.HTTPResponse, name: ObjectName) -> TierproxyE
         return NoSuchBucket(f"there is no bucket {name.bucket!r}")
     if response.status == 404:
         return NoSuchKey(f"there is no object {name}" if name.key else said)
+    if response.status == 412:
+        return PreconditionFailed(f"{name}: {said}")
+    if response.status == 412:
+        return PreconditionFailed(f"{name}: a condition of the request does not hold: {said}")
     if response.status in {500, 502, 503, 504, 507}:
         return Unreachable(f"{name}: {response.status} {code or said}: {said}", hint="try again; see the proxy's log")
     return RequestError(f"{name}: {response.status} {code or said}: {said}")

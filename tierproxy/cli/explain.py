@@ -74,6 +74,8 @@ def _facts(account: Account) -> Iterator[tuple[str, str]]:
     if not on_disk and account.purged_at is not None:
         run = f", run {account.purged_run}" if account.purged_run is not None else ""
         yield "purged", f"{_since(account.purged_at, now)}, by {_remover(account.purged_by)}{run}"
+    if account.stub:
+        yield "stub", "head and tail on disk" + ("" if not on_disk else ", not needed while all of it is")
     if account.shadow is not None:
         by = f", removed by {_remover(account.shadow_by)}" if account.shadow_by else ""
         yield "shadow", f"{'on disk' if account.shadow else 'not on disk'} by the shadow rules{by}"

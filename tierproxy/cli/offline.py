@@ -13,11 +13,12 @@ from typing import Any, TypeVar
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from tierproxy.catalogue import SqliteCatalogue
+from tierproxy.alt.opening import open_alt
+from tierproxy.catalogue import SqliteCatalogue, catalogue_file
 from tierproxy.cli.outcome import err
 from tierproxy.cli.settings import data_directory
 from tierproxy.clock import SystemClock
-from tierproxy.config.sections import Config
+from tierproxy.config.sections import Config, StubsSection
 from tierproxy.disk.blobs import DiskBlobs
 from tierproxy.disk.fsio import Files
 from tierproxy.disk.lock import DataLock
@@ -26,9 +27,11 @@ from tierproxy.errors import ConfigError
 from tierproxy.mail.names import Naming
 from tierproxy.mail.probes import refuse_slow
 from tierproxy.offload import ThreadPool
-from tierproxy.ports import AltTier, Clock
+from tierproxy.ports import AltTier, Clock, Stubs
 from tierproxy.store import walks
-from tierproxy.wiring import open_alt, refuse_lost_catalogue
+from tierproxy.stubs.database import throw_away
+from tierproxy.stubs.heads import open_stubs
+from tierproxy.wiring import refuse_lost_catalogue
 
 THREADS = 4
 T = TypeVar("T")
@@ -82,12 +85,19 @@ class Offline:
             opened.account_for(CommitMark(self.data, self.files).read())
         return opened
 
+    async def stubs(self, section: StubsSection, *, anew: bool = False) -> Stubs:
+        """Those of the data directory. ``anew``: they are thrown away first."""
+        opened = await open_stubs(section, self.data / "stubs", self.files, anew=anew)
+        self.stack.push_async_callback(opened.close)
+        return opened
+
 
 @asynccontextmanager
-async def offline(config: Config, *, with_alt: bool) -> AsyncIterator[Offline]:
-    """Raises DataDirectoryInUse while a node runs, ConfigError, DiskError."""
+async def offline(config: Config, *, with_alt: bool, begin: bool = False) -> AsyncIterator[Offline]:
+    """``begin``: also where there is no data directory yet, as on a new host. Raises DataDirectoryInUse while a node
+    runs, ConfigError, DiskError."""
     data = data_directory(config)
-    if not data.is_dir():
+    if not begin and not data.is_dir():
         raise ConfigError(
             f"there is no data directory {data}", hint="is [node] data_dir right, and was the node started?"
         )
@@ -95,6 +105,8 @@ async def offline(config: Config, *, with_alt: bool) -> AsyncIterator[Offline]:
     async with AsyncExitStack() as stack:
         lock = DataLock.take(data, files)
         stack.callback(lock.release)
+        if not catalogue_file(data).exists():  # whatever makes one may give out the generations of these again
+            throw_away(data / "stubs", files)
         threads = ThreadPool("offline", THREADS)
         stack.push_async_callback(threads.close)
         disk = await DiskBlobs.start(data, files, threads, clock)

@@ -16,10 +16,24 @@ OBJECTS = "Objects of a running proxy"
 PLACES = (
     Place("serve", "serve:serve", NODE, "Serve S3 clients until SIGTERM or Ctrl-C; SIGHUP reloads the configuration."),
     Place(
+        "mount",
+        "mount:mount",
+        NODE,
+        "Mount a bucket, or what is below a prefix, as a file system. Ends by SIGTERM, Ctrl-C or umount; nothing stays "
+        "mounted.",
+    ),
+    Place(
         "demo",
         "demo:demo",
         NODE,
         "Start an embedded S3 server and the proxy in front of it, play mails through, show what happened, serve on.",
+    ),
+    Place(
+        "demo-dovecot",
+        "demo.dovecot:demo_dovecot",
+        NODE,
+        "Start an embedded S3 server, the proxy, its mount and a private Dovecot, and show what mail costs in S3 "
+        "requests. Needs root, Dovecot and FUSE; everything is stopped at the end.",
     ),
     Place(
         "status",
@@ -73,6 +87,13 @@ PLACES = (
         "Fetch what is below a prefix and not on disk. Needs a running node. Ctrl-C stops after the objects under way.",
     ),
     Place(
+        "reindex",
+        "reindex:reindex",
+        READS,
+        "Say what the mails of an owner or below a prefix are, from their metadata. Needs a running node; reads no "
+        "bodies.",
+    ),
+    Place(
         "simulate",
         "simulate:simulate",
         WHAT_IF,
@@ -100,8 +121,10 @@ PLACES = (
         OBJECTS,
         "Delete objects, in both tiers. S3 does not say whether an object was there; this command asks before.",
     ),
+    Place("import", "importing:commands", DATA, "Import mail: maildir, sdbox, mbox."),
     Place("queue", "queue:commands", DATA, "The upload queue: what alt does not have yet."),
     Place("catalogue", "catalogue:commands", DATA, "The catalogue: numbers, rebuild, sync with alt."),
+    Place("dovecot", "dovecot:commands", NODE, "Dovecot on a mount: configure it, check every trap."),
     Place("config", "config:commands", NODE, "Check and explain the configuration."),
     Place("admin", "admin:commands", NODE, "The admin port: log in, passwords and tokens."),
     Place("rules", "rules:commands", READS, "Purge rules: check, show, compare, put in force."),

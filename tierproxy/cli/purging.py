@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from tierproxy.alt.opening import open_alt
 from tierproxy.catalogue import CatalogueReader, OutsideChanges, open_outside, open_reader
 from tierproxy.cli.following import Work
 from tierproxy.cli.node import NodeClient, far
@@ -21,7 +22,7 @@ from tierproxy.node import Parts
 from tierproxy.ports import Clock
 from tierproxy.purges import PurgeRun, RunKind, RunState
 from tierproxy.wire.purges import Run, RunWish
-from tierproxy.wiring import assemble, open_alt, open_local
+from tierproxy.wiring import assemble, open_local
 
 LOOK = 0.2  #: seconds between looks at a run's row
 PATIENCE = 30.0  #: seconds until a node must have begun; [purge] watch is added

@@ -17,6 +17,7 @@ from tierproxy.config.reload import reloaded
 from tierproxy.config.sections import Config
 from tierproxy.errors import ConfigError
 from tierproxy.logs import event
+from tierproxy.mount.supervisor import Supervisor
 from tierproxy.node import Node
 from tierproxy.wiring import build
 
@@ -39,16 +40,19 @@ def doubts(loaded: Loaded) -> None:
 
 
 async def run(config: Config, path: Path | None) -> None:
-    """The node from start to stop. Raises what ``Node.start`` raises."""
+    """The node from start to stop; systemd is told when clients are served. Raises what ``Node.start`` raises."""
     node = build(config, config_file=path)
+    supervisor = Supervisor(os.environ.get("NOTIFY_SOCKET", ""))
     stop = asyncio.Event()
     reloads = Reloads(node, config, path)
     with handled(stop, reloads.reload):
         await node.start()
         reloads.started = True
+        supervisor.tell(READY=1)
         try:
             await stop.wait()
         finally:
+            supervisor.tell(STOPPING=1)
             await node.stop()
 
 

@@ -135,6 +135,9 @@ def _hit_lines(counted: StatsTable) -> Iterator[str]:
     people = {label: (one.hits, one.reads) for label, one in counted.people.items()}
     yield f"hits      people: {_of_times(people)} reads"
     yield f"          all:    {_of_times({label: (one.hits, one.gets) for label, one in counted.hits.items()})} gets"
+    stubs = [f"{label} {count_text(one.stubs)}" for label, one in counted.hits.items() if one.stubs]
+    if stubs:
+        yield f"          beside: {', '.join(stubs)} gets from stubs"
 
 
 def _of_times(shares: dict[str, tuple[int, int]]) -> str:

@@ -44,6 +44,9 @@ def _facts(found: Status) -> Iterator[tuple[str, str]]:
     yield "alt", _alt(found.safety)
     yield "reads", f"people: {_shares({label: (one.hits, one.reads) for label, one in found.speed.people.items()})}"
     yield "gets", f"all: {_shares({label: (one.hits, one.gets) for label, one in found.speed.hits.items()})}"
+    if any(one.stubs for one in found.speed.hits.values()):
+        stubs = (f"{label} {count_text(one.stubs)}" for label, one in found.speed.hits.items())
+        yield "", f"from stubs: {', '.join(stubs)}"
     yield "speed", _speed(found.speed)
     yield "disk", _disk(found.disk)
     for bucket, part in found.disk.buckets.items():

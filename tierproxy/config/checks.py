@@ -21,6 +21,10 @@ from tierproxy.model import Ack
 RESTORE_CLASSES = {"GLACIER", "DEEP_ARCHIVE"}
 """Storage classes whose objects cannot be read before a restore (S3 RestoreObject)."""
 
+LEAST_STUBS = 2**20
+"""Bytes; an empty database takes some of them."""
+STUBS = 16  #: of the largest kind must fit: making room for one must not be the end of all others
+
 _BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _FORBIDDEN_STARTS = ("xn--", "sthree-", "amzn-s3-demo-")
 _FORBIDDEN_ENDS = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
@@ -229,6 +233,11 @@ def _budgets(config: Config) -> Iterator[Finding]:
         yield ("queue", "max_backoff"), "is shorter than backoff"
     if 0 < memory.max_bytes < memory.max_object:
         yield ("memory", "max_object"), "is larger than max_bytes: such an object never fits"
+    stubs = config.stubs
+    if 0 < stubs.max_bytes < LEAST_STUBS:
+        yield ("stubs", "max_bytes"), "is less than 1MiB: write that, or 0 for no stubs"
+    elif 0 < stubs.max_bytes < STUBS * (stubs.head + stubs.tail):
+        yield ("stubs", "head"), f"head and tail are too large: not even {STUBS} such stubs fit into max_bytes"
 
 
 def _buckets(config: Config) -> Iterator[Finding]:

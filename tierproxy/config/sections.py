@@ -140,6 +140,18 @@ class MemorySection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StubsSection:
+    """Stubs: head and tail of what was purged from disk, so that header fetches, dates and sizes need no GET to alt."""
+
+    max_bytes: Size = option(Size(256 * 2**20), "disk space for stubs, beside that of [disk]; 0 for none")
+    head: Size = option(Size(8 * 2**10), "bytes kept of the beginning", reload=True, least=64)
+    tail: Size = option(Size(1 * 2**10), "bytes kept of the end", reload=True, least=64)
+    on_purge: bool = option(
+        True, "keep a stub of everything that is purged; false: only where a rule says trim", reload=True
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WriteSection:
     """When a write is acknowledged."""
 
@@ -151,6 +163,12 @@ class WriteSection:
     )
     on_alt_down: OnAltDown = option(
         OnAltDown.QUEUE, "what ack both does when alt is down: queue (200, uploaded later) or refuse (503)", reload=True
+    )
+    alt_patience: Duration = option(
+        Duration(10),
+        "how long a write with ack both, or a delete, waits for an alt that says nothing; then it is taken to be down",
+        reload=True,
+        least=0.01,
     )
     multipart_expiry: Duration = option(
         Duration(7 * 86400), "unfinished multipart uploads are removed after this", reload=True, least=60
@@ -326,6 +344,11 @@ class BucketSection:
     ack: Ack | None = option(None, "ack of this bucket; empty for that of [write]")
     on_alt_down: OnAltDown | None = option(None, "on_alt_down of this bucket; empty for that of [write]")
     fill: FillPolicy | None = option(None, "fill policy of this bucket; empty for that of [fill]")
+    mail_metadata: bool = option(
+        False,
+        "store what a mail says of itself (sender, subject, dates, sizes, GUID) as user metadata of its object: a "
+        "catalogue of mail can then be made again without reading bodies",
+    )
     policy: tuple[PolicySection, ...] = option((), "policies by key pattern")
 
 
@@ -358,6 +381,7 @@ class Config:
     listen: ListenSection = field(default_factory=ListenSection)
     alt: AltSection = field(default_factory=AltSection)
     disk: DiskSection = field(default_factory=DiskSection)
+    stubs: StubsSection = field(default_factory=StubsSection)
     memory: MemorySection = field(default_factory=MemorySection)
     write: WriteSection = field(default_factory=WriteSection)
     fill: FillSection = field(default_factory=FillSection)

@@ -32,9 +32,9 @@ def usage(config: Config, catalogue: CatalogueReader, now: float, days: float) -
     rollups = catalogue.rollups(HOUR, since, now + HOUR)
     grown, totals = summed(rollups), catalogue.totals()
     seconds = now - max(since, _beginning(catalogue, rollups, now)) if rollups else 0.0
-    disk = in_force_waters(config, catalogue, now).settings
+    disk, found = in_force_waters(config, catalogue, now).settings, hits(rollups)
     return Usage(
-        seconds=max(seconds, 0.0), alt=alt_use(grown), gets=hits(rollups).gets,
+        seconds=max(seconds, 0.0), alt=alt_use(grown), gets=found.gets + found.stubs,
         delivered=sum(count for name, count in grown.items() if name.startswith("delivered.")),
         disk_budget=int(disk.max_bytes), alt_bytes=totals.bytes - totals.dirty_bytes,
     )  # fmt: skip

@@ -16,7 +16,7 @@ from tierproxy.purge.orders import STATEFUL
 from tierproxy.purge.plan import Need
 from tierproxy.purges import Scope
 from tierproxy.rules.evaluate import Judgment, Truth
-from tierproxy.rules.model import Kept, Order
+from tierproxy.rules.model import ActionKind, Kept, Order, Rule
 from tierproxy.rules.show import condition, value
 from tierproxy.traffic import DAY
 from tierproxy.wire.objects import Account, ConditionValue, PressurePlace, RuleJudgment
@@ -152,8 +152,14 @@ def _fate_text(look: Look) -> str:
     """What the next run of the rules does."""
     text, judgment = FATES[look.found.fate], _deciding(look)
     if look.found.fate in {Fate.GOES, Fate.KEPT} and judgment is not None:
-        return f"{text}: rule {judgment.rule.name!r} {'purges' if look.found.goes else 'keeps'} it"
+        return f"{text}: rule {judgment.rule.name!r} {_verb(judgment.rule)} it"
     return text
+
+
+def _verb(rule: Rule) -> str:
+    if rule.then is not None and rule.then.kind is ActionKind.TRIM:
+        return "trims"
+    return "purges" if rule.then is not None and rule.then.purges else "keeps"
 
 
 def _pressure_text(look: Look) -> str:

@@ -14,7 +14,6 @@ from tierproxy.desk.wishes import WrongWish
 from tierproxy.purge.plan import doubtful
 from tierproxy.purge.plan import everything as all_of
 from tierproxy.purges import Candidate, RuleCount, Scope, Survey
-from tierproxy.rules.model import ActionKind
 from tierproxy.wire.base import Amount
 from tierproxy.wire.purges import Going, PlanCount, PurgePlan
 from tierproxy.wire.rules import RulesHeld
@@ -89,9 +88,7 @@ def looked_at(config: Config, catalogue: CatalogueReader, wanted: Wanted, now: f
 
 def _index(source: Source, name: str) -> int:
     purging = {
-        rule.name: index
-        for index, rule in enumerate(source.rules.rules)
-        if rule.then is not None and rule.then.kind is ActionKind.PURGE
+        rule.name: index for index, rule in enumerate(source.rules.rules) if rule.then is not None and rule.then.purges
     }
     if name not in purging:
         known = ", ".join(map(repr, purging)) or "there is none"
@@ -128,7 +125,7 @@ def _counts(scope: Scope, survey: Survey) -> Iterator[tuple[str, RuleCount]]:
     """Each rule that purges, by name, and what it decides."""
     found: dict[str, RuleCount] = {}  # an operator's word stands in several places
     for index, one in enumerate(scope.rules.rules):
-        if scope.rule in {None, index} and one.then is not None and one.then.kind is ActionKind.PURGE:
+        if scope.rule in {None, index} and one.then is not None and one.then.purges:
             name = one.name.strip()  # an operator's word begins with a space
             found[name] = _sum([survey.of(index), *filter(None, [found.get(name)])])
     yield from found.items()

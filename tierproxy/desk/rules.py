@@ -18,7 +18,7 @@ from tierproxy.errors import ConfigError
 from tierproxy.purges import RulesInForce, Scope, ShadowRecord, Survey
 from tierproxy.rules import show
 from tierproxy.rules.lint import Finding, Holdings, Level, accept, weigh
-from tierproxy.rules.model import ActionKind, RuleSet
+from tierproxy.rules.model import RuleSet
 from tierproxy.rules.problems import Mistake, Unusable
 from tierproxy.traffic import DAY
 from tierproxy.wire.base import Amount, Kind
@@ -245,7 +245,7 @@ def deeds(rules: RuleSet, survey: Survey) -> dict[str, Amount]:
     sums = {"purged by a rule": (0, 0), "kept by a rule": (0, 0)}
     for index, rule in enumerate(rules.rules):
         if rule.then is not None:
-            what = "purged by a rule" if rule.then.kind is ActionKind.PURGE else "kept by a rule"
+            what = "purged by a rule" if rule.then.purges else "kept by a rule"
             sums[what] = _sum(sums[what], (survey.of(index).objects, survey.of(index).bytes))
     undecided = survey.of(None)
     sums["left to pressure"] = undecided.objects, undecided.bytes

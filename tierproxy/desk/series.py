@@ -8,7 +8,7 @@ from typing import Literal
 
 from tierproxy.catalogue import CatalogueReader
 from tierproxy.stats import BUCKETS
-from tierproxy.traffic import DAY, HITS, Outcome, Reason, Rollup
+from tierproxy.traffic import DAY, Outcome, Reason, Rollup, side
 from tierproxy.wire.status import Hits, PeoplesHits, Point, Series, Speed, TierLatency
 
 Span = Literal["minute", "hour", "day"]
@@ -35,12 +35,12 @@ def speed(catalogue: CatalogueReader, now: float) -> Speed:
     """Whether people are served well. Raises DiskError."""
     looks = {label: [catalogue.grown(span, now - back, now + span)] for label, span, back in LOOKS}
     minute = now // MINUTE * MINUTE
-    last = [catalogue.grown(MINUTE, minute - MINUTE, minute)]
+    last = hits([catalogue.grown(MINUTE, minute - MINUTE, minute)])
     return Speed(
         people={label: peoples_hits(found) for label, found in looks.items()},
         hits={label: hits(found) for label, found in looks.items()},
         latency=latencies(looks["hour"]),
-        per_second=hits(last).gets / MINUTE,
+        per_second=(last.gets + last.stubs) / MINUTE,
     )
 
 
@@ -57,11 +57,12 @@ def peoples_hits(rollups: Sequence[Rollup]) -> PeoplesHits:
 
 
 def hits(rollups: Sequence[Rollup]) -> Hits:
-    """By the formulas of ``tierproxy.store.counters``: gets = hits + misses, all below ``gets.``."""
+    """By the formulas of ``tierproxy.store.counters``: gets = hits + misses + stubs, all below ``gets.``."""
     gets = _below(summed(rollups), "gets.")
     found = sum(count for name, count in gets.items() if name.startswith("hits."))
-    all_ = sum(gets.values())
-    return Hits(gets=all_, hits=found, ratio=found / all_ if all_ else None)
+    stubs = sum(count for name, count in gets.items() if name.startswith("stubs."))
+    bodies = sum(gets.values()) - stubs
+    return Hits(gets=bodies, hits=found, ratio=found / bodies if bodies else None, stubs=stubs)
 
 
 # ------------------------------------------------------------ latency
@@ -130,7 +131,7 @@ def _point(at: int, grown: Counter[str]) -> Point:
 
 
 def _get_count(grown: Counter[str], outcome: Outcome) -> int:
-    return grown[f"gets.{'hits' if outcome in HITS else 'misses'}.{outcome}"]
+    return grown[f"gets.{side(outcome)}.{outcome}"]
 
 
 def alt_use(grown: Mapping[str, int]) -> dict[str, int]:

@@ -21,7 +21,7 @@ OPEN_RUNS = 1000  #: counted at most
 class Live:
     """What only a running node knows, taken from its parts at one moment. ``used``: with the staged parts of uploads,
     which the catalogue's sums leave out; ``shares``: used bytes and budget of the buckets that have one.
-    ``memory_max``: 0 without a memory tier."""
+    ``memory_max``: 0 without a memory tier, ``stub_max``: without stubs."""
 
     name: str
     url: str | None
@@ -36,6 +36,9 @@ class Live:
     memory_objects: int
     memory_bytes: int
     memory_max: int
+    stub_objects: int
+    stub_bytes: int
+    stub_max: int
     rules_version: int
     rules_about: str
     shadow: bool
@@ -117,11 +120,11 @@ def _budget(found: Waters) -> DiskBudget:
 def _tiers(catalogue: CatalogueReader, disk: DiskBudget, live: Live | None) -> list[Tier]:
     """The fastest first. What alt holds: everything that is not on this disk alone."""
     totals = catalogue.totals()
-    found = [
-        Tier(tier="disk", objects=totals.blobs, bytes=totals.blob_bytes, max_bytes=disk.max_bytes),
-        Tier(tier="alt", objects=totals.objects - totals.dirty, bytes=totals.bytes - totals.dirty_bytes),
-    ]
-    if live is None or not live.memory_max:
-        return found
-    memory = Tier(tier="memory", objects=live.memory_objects, bytes=live.memory_bytes, max_bytes=live.memory_max)
-    return [memory, *found]
+    found = [Tier(tier="disk", objects=totals.blobs, bytes=totals.blob_bytes, max_bytes=disk.max_bytes)]
+    if live is not None and live.memory_max:
+        memory = Tier(tier="memory", objects=live.memory_objects, bytes=live.memory_bytes, max_bytes=live.memory_max)
+        found.insert(0, memory)
+    if live is not None and live.stub_max:
+        found.append(Tier(tier="stub", objects=live.stub_objects, bytes=live.stub_bytes, max_bytes=live.stub_max))
+    alt = Tier(tier="alt", objects=totals.objects - totals.dirty, bytes=totals.bytes - totals.dirty_bytes)
+    return [*found, alt]

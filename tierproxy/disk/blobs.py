@@ -18,7 +18,7 @@ from tierproxy.disk.layout import DataDirectory, FanOut
 from tierproxy.disk.reading import ANYTHING, BlockedBlob, Expected, WholeBlob
 from tierproxy.disk.staged import StagedBlob, StagedFile
 from tierproxy.errors import BlobCorrupt
-from tierproxy.model import BlobLabel, FreeSpace, Headers, ObjectName, SealedBlob
+from tierproxy.model import BlobFacts, BlobLabel, FreeSpace, Headers, ObjectName, SealedBlob, Stub
 from tierproxy.ports import BodyCheck, Clock, Offload, Staged
 
 BATCH = 1000
@@ -100,6 +100,10 @@ class DiskBlobs:
         if content is not None:
             return WholeBlob(found, content)
         return BlockedBlob(found, pin, self._offload, self._errands)
+
+    async def ends(self, blobs: Sequence[BlobFacts], head: int, tail: int) -> list[Stub | None]:
+        paths = [self._directory.blob(one.name) for one in blobs]
+        return await self._offload.run(reading.ends, paths, blobs, head, tail)
 
     async def verify(self, blob: str) -> tuple[BlobLabel, SealedBlob]:
         opened = await self._open(self._directory.blob(blob), ANYTHING)

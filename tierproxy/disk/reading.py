@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from tierproxy.disk.commits import Errands
 from tierproxy.disk.descriptor import Descriptor
 from tierproxy.disk.fsio import disk_errors
 from tierproxy.disk.trailer import BLOCK, DIGEST, Trailer
-from tierproxy.errors import BlobCorrupt
-from tierproxy.model import BlobLabel
+from tierproxy.errors import BlobCorrupt, DiskError
+from tierproxy.model import BlobFacts, BlobLabel, Stub
 from tierproxy.ports import Offload
 
 TAIL = 8 * 1024
@@ -82,6 +83,26 @@ def _whole_body(fd: int, tail: bytes, found: Trailer) -> bytes:
     if xxhash.xxh3_128_digest(body) != found.xxh3:
         raise BlobCorrupt("the body is not what was written")
     return body
+
+
+def ends(paths: Sequence[Path], blobs: Sequence[BlobFacts], head: int, tail: int) -> list[Stub | None]:
+    """``tierproxy.ports.DiskTier.ends``. Blocking."""
+    return [_ends(path, one, head, tail) for path, one in zip(paths, blobs, strict=True)]
+
+
+def _ends(path: Path, blob: BlobFacts, head: int, tail: int) -> Stub | None:
+    pin = Descriptor()
+    try:
+        found, content = load(path, pin, Expected(blob.size, blob.generation, blob.xxh3))
+        first, last = Stub.lengths(found.size, head, tail)
+        if content is not None:
+            return Stub(found.size, content[:first], content[found.size - last :])
+        end = read_blocks(pin, found, found.size - last, last) if last else b""
+        return Stub(found.size, read_blocks(pin, found, 0, first), end)
+    except DiskError:
+        return None
+    finally:
+        pin.close()
 
 
 def read_blocks(pin: Descriptor, found: Trailer, offset: int, length: int) -> bytes:

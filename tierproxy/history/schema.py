@@ -46,7 +46,9 @@ COLUMNS: tuple[Column, ...] = (
     Column("folder", WORD, "folder class or folder name; empty: not known"),
     Column("size", pl.Int64, "bytes of the object; 0 where an imported log does not say"),
     Column("sent", pl.Int64, "body bytes delivered (reads)"),
-    Column("outcome", WORD, "of a read memory, disk, fill, join or pass; of a write both, disk or alt; else empty"),
+    Column(
+        "outcome", WORD, "of a read memory, disk, fill, join, pass or stub; of a write both, disk or alt; else empty"
+    ),
     Column("reason", WORD, "of a read person, scan, prefetch, index or backup; else empty"),
     Column("client", pl.String, "access key and address of who asked"),
     Column("by", WORD, "of a purge, and of a read that regrets one: rule:NAME, pressure, operator, repair; else empty"),

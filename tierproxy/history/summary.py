@@ -9,7 +9,7 @@ import polars as pl
 
 from tierproxy.errors import TierproxyError
 from tierproxy.history.reading import BROKEN, History
-from tierproxy.traffic import HITS
+from tierproxy.traffic import HITS, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +38,9 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Numbers of a history. ``hit_ratio`` and ``byte_hit_ratio``: of the gets (of the bytes sent) with a known outcome,
-    those from memory and disk; None: no outcome is known. ``written``: bytes of writes. ``regretted``: reads that
-    missed because of a purge."""
+    """Numbers of a history. ``hit_ratio`` and ``byte_hit_ratio``: of gets of bodies (of the bytes sent) with a known
+    outcome, those from memory and disk; None: no outcome is known. ``written``: bytes of writes. ``regretted``: reads
+    that missed because of a purge."""
 
     events: int
     first: float | None
@@ -112,7 +112,7 @@ def _days(events: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _summary(totals: Mapping[str, int | None], reads: list[Reads], days: list[Day]) -> Summary:
-    known = [row for row in reads if row.outcome]
+    known = [row for row in reads if row.outcome and row.outcome != Outcome.STUB]
     hits = [row for row in known if row.outcome in HITS]
     return Summary(
         events=totals["events"] or 0,

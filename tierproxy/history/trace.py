@@ -1,5 +1,7 @@
 """History as a ``tierproxy.trace.Trace``: what simulations replay.
 
+What came from a stub is left out: it asked for no body, cost nothing on alt, and counted as no read.
+
 Files are read run by run as columns. The texts of an object (bucket, key, owner, folder) are kept once, not once an
 event; what is left of an event is 30 bytes. Objects get their numbers in the order in which they first occur.
 """
@@ -17,7 +19,7 @@ import polars as pl
 from tierproxy.history.reading import History, open_history
 from tierproxy.history.rows import MICROSECONDS
 from tierproxy.trace import HIT, LATER, MACHINE, PREFETCH, REGRET, Objects, Op, Trace
-from tierproxy.traffic import HITS, EventKind, Reason
+from tierproxy.traffic import HITS, EventKind, Outcome, Reason
 
 ROWS = 2**18
 """Events between two words about progress."""
@@ -56,13 +58,13 @@ def load(
 _EMPTY = Trace(array("d"), b"", b"", array("I"), array("q"), array("q"), Objects())
 
 
-def _where(buckets: Sequence[str], key: str) -> pl.Expr | None:
-    chosen = pl.lit(value=True)
+def _where(buckets: Sequence[str], key: str) -> pl.Expr:
+    chosen = pl.col("outcome").cast(pl.String) != Outcome.STUB.value
     if buckets:
         chosen &= pl.col("bucket").cast(pl.String).is_in(list(buckets))
     if key != "*":
         chosen &= pl.col("key").str.contains(_pattern(key))
-    return chosen if buckets or key != "*" else None
+    return chosen
 
 
 def _pattern(shell: str) -> str:

@@ -22,3 +22,18 @@ def _letters(shifted: re.Match[str]) -> str:
         return raw.decode("utf-16-be")
     except ValueError:  # not base64, or half a character
         return shifted[0]
+
+
+_PLAIN = re.compile(r"[ -~]+|[^ -~]+")
+
+
+def encoded(name: str) -> str:
+    """``Entwürfe`` -> ``Entw&APw-rfe``."""
+    return "".join(_shifted(run[0]) for run in _PLAIN.finditer(name))
+
+
+def _shifted(run: str) -> str:
+    if " " <= run[0] <= "~":
+        return run.replace("&", "&-")
+    letters = base64.b64encode(run.encode("utf-16-be", "surrogatepass")).rstrip(b"=").replace(b"/", b",")
+    return f"&{letters.decode()}-"

@@ -22,7 +22,7 @@ from tierproxy.model import ObjectName
 OTHER = "other"
 """The class of a folder that is in no other class, or that the key names by a number only."""
 
-SHAPES = 1
+SHAPES = 2
 """Version of the built-in shapes: a part of the fingerprint, so that rows are classified again when they change."""
 
 REMEMBERED = 20_000  #: names
@@ -56,6 +56,11 @@ class Naming:
         """63 bits of everything that decides what ``of`` says; never 0."""
         return int.from_bytes(hashlib.sha256(self._text.encode()).digest()[:8]) >> 1 or 1
 
+    def said(self, name: ObjectName) -> Found:
+        """Owner and folder, the folder by its own name as people read it; "" for what the key does not say."""
+        owner, folder = self._by_pattern(name) if self._patterns else built_in(name.key)
+        return owner, decoded(folder)
+
     def folder_class(self, folder: str) -> str:
         """The class of a folder by the name it has on disk (modified UTF-7) or to people; "" for no name."""
         if not folder:
@@ -88,8 +93,9 @@ def built_in(key: str) -> Found:
     steps = key.split("/")
     if len(steps) < 3 or not all(steps):
         return NOTHING
-    if "mailboxes" in steps[1:-1]:
-        return _dbox(steps, steps.index("mailboxes", 1))
+    found = _dbox(steps, steps.index("mailboxes", 1)) if "mailboxes" in steps[1:-1] else NOTHING
+    if found != NOTHING:
+        return found
     if steps[-2] in {"cur", "new", "tmp"} and _MAILDIR_FILE.fullmatch(steps[-1]):
         return _maildir(steps[:-2])
     if "idx" in steps[2:-1] and _DISPERSION.fullmatch(steps[steps.index("idx", 2) - 2]):
@@ -100,10 +106,10 @@ def built_in(key: str) -> Found:
 def _dbox(steps: list[str], at: int) -> Found:
     """``.../mailboxes/<folder>/dbox-Mails/u.N`` and ``.../mailboxes/<folder GUID>/...`` (LAYOUT=index, obox)."""
     owner, inner = owner_of(steps[:at]), steps[at + 1 : -1]
-    if inner and _GUID.fullmatch(inner[0]):
-        return owner, inner[0]
     if len(inner) > 1 and inner[-1] == "dbox-Mails":
         return owner, "/".join(inner[:-1])
+    if inner and _GUID.fullmatch(inner[0]):
+        return owner, inner[0]
     return NOTHING
 
 

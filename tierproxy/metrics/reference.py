@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from tierproxy.metrics import mount
 from tierproxy.metrics.exposition import ROOMS
 from tierproxy.metrics.families import Metric
 
 
 def tables() -> str:
-    """Every metric, by subject, as Markdown."""
-    return "\n".join(line for room in ROOMS for line in _table(room.title, room.metrics))
+    """Every metric of a node and of a mount, by subject, as Markdown."""
+    rooms = [(room.title, room.metrics) for room in ROOMS] + [(room.title, room.metrics) for room in mount.ROOMS]
+    return "\n".join(line for title, metrics in rooms for line in _table(title, metrics))
 
 
 def _table(title: str, metrics: tuple[Metric, ...]) -> list[str]:

@@ -9,12 +9,12 @@ from tierproxy.metrics.sources import Sources
 from tierproxy.model import Tier
 from tierproxy.traffic import Outcome, Reason
 
-TIERS = {Outcome.MEMORY: Tier.MEMORY, Outcome.DISK: Tier.DISK}
+TIERS = {Outcome.MEMORY: Tier.MEMORY, Outcome.DISK: Tier.DISK, Outcome.STUB: Tier.STUB}
 
 GETS = counter(
     "tierproxy_gets",
     "Gets by where their bytes came from: memory and disk are hits; fill, join and pass are misses; error failed "
-    "before its first byte",
+    "before its first byte; stub (head or tail of a body that is not on disk) is neither",
     "outcome",
 )
 FIRST_BYTE = histogram(

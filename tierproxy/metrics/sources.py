@@ -10,7 +10,7 @@ from tierproxy.config.sections import Config
 from tierproxy.history.log import History
 from tierproxy.metrics.lag import LoopLag
 from tierproxy.metrics.measured import Measured
-from tierproxy.ports import Alarms, Catalogue, Clock, Hot
+from tierproxy.ports import Alarms, Catalogue, Clock, Hot, Stubs
 from tierproxy.purge.service import PurgeService
 from tierproxy.store.counters import Counters
 from tierproxy.store.scrub import Scrub
@@ -38,6 +38,7 @@ class Sources:
     catalogue: Catalogue
     alt: Counted
     hot: Hot
+    stubs: Stubs
     space: Space
     counters: Counters
     queue: UploadQueue

@@ -56,6 +56,9 @@ KEEP_INODES = gauge("tierproxy_filesystem_min_free_inodes", "The same in inodes"
 
 MEMORY = gauge("tierproxy_memory_used_bytes", "Bytes in the memory tier")
 MEMORY_MAX = gauge("tierproxy_memory_max_bytes", "What the memory tier may hold")
+STUBS = gauge("tierproxy_stub_objects", "Objects of which head and tail are kept; served: tierproxy_gets_total, stub")
+STUB_BYTES = gauge("tierproxy_stub_used_bytes", "Bytes on disk that stubs take")
+STUB_MAX = gauge("tierproxy_stub_max_bytes", "[stubs] max_bytes: what they may take")
 OBJECTS = gauge("tierproxy_catalogue_objects", "Objects the catalogue knows")
 BYTES = gauge("tierproxy_catalogue_bytes", "Their bytes, wherever they are")
 FILE = gauge("tierproxy_catalogue_file_bytes", "Size of the catalogue's file")
@@ -132,6 +135,12 @@ def _memory(sources: Sources) -> Iterator[Sample]:
     yield MEMORY_MAX.of(sources.config().memory.max_bytes)
 
 
+def _stubs(sources: Sources) -> Iterator[Sample]:
+    yield STUBS.of(sources.stubs.objects)
+    yield STUB_BYTES.of(sources.stubs.bytes_used)
+    yield STUB_MAX.of(sources.config().stubs.max_bytes)
+
+
 def _catalogue(sources: Sources) -> Iterator[Sample]:
     totals, gauges = sources.catalogue.totals(), sources.measured.gauges
     yield OBJECTS.of(totals.objects)
@@ -160,5 +169,6 @@ ROOMS = (
     ),
     Room("The file system", (FREE, SIZE, INODES_FREE, INODES, KEEP_FREE, KEEP_INODES), _filesystem),
     Room("Memory", (MEMORY, MEMORY_MAX), _memory),
+    Room("Stubs", (STUBS, STUB_BYTES, STUB_MAX), _stubs),
     Room("The catalogue", (OBJECTS, BYTES, FILE, WAL), _catalogue),
 )

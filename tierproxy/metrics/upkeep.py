@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from tierproxy.metrics.families import Room, Sample, counter, gauge, histogram
 from tierproxy.metrics.sources import Sources
 from tierproxy.purges import OPERATOR, PRESSURE, by_rule
-from tierproxy.rules.model import ActionKind, Rule
+from tierproxy.rules.model import Rule
 from tierproxy.store.counters import Toll
 
 PURGED = counter(
@@ -77,7 +77,7 @@ def _tolls(sources: Sources) -> dict[str, Toll]:
 
 
 def _removes(rule: Rule) -> bool:
-    return rule.then is not None and rule.then.kind is ActionKind.PURGE
+    return rule.then is not None and rule.then.purges
 
 
 def _rules(sources: Sources) -> Iterator[Sample]:

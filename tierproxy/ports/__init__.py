@@ -13,7 +13,7 @@ from tierproxy.ports.counting import Counting, HistoryLog
 from tierproxy.ports.disk import DiskTier, OpenBlob, Source, Staged
 from tierproxy.ports.machine import Clock, FileCalls, Offload
 from tierproxy.ports.planning import Planning, Purging
-from tierproxy.ports.rooms import Alarms, Hot, Leaser, NoticeBus, Purgeable
+from tierproxy.ports.rooms import Alarms, Hot, Leaser, NoticeBus, Purgeable, Stubs
 from tierproxy.ports.tracing import Span, Spans
 
 __all__ = [
@@ -39,4 +39,5 @@ __all__ = [
     "Span",
     "Spans",
     "Staged",
+    "Stubs",
 ]

@@ -96,13 +96,16 @@ class AltTier(Protocol):
         match: str | None = None,
         create: bool = False,
         target_match: str | None = None,
+        known: AltObject | None = None,
     ) -> str:
         """Server-side CopyObject; ``headers`` replace the source's, None keeps them. ``etag`` as in ``put``.
 
         ``match``: the source must have this alt ETag, else AltUnavailable: it changed meanwhile. ``create`` and
         ``target_match``: as ``create`` and ``match`` in ``put``, for the target; AltPrecondition speaks of the target
         alone. Atomic only on a server that keeps to If-None-Match and If-Match of CopyObject (AWS and SeaweedFS do);
-        elsewhere the target is looked at just before. AltMissing: there is no source. Returns alt's ETag."""
+        elsewhere the target is looked at just before. ``known``: what the source is (its etag: alt's), for a caller who
+        knows that nobody else writes it: then alt is not asked. AltMissing: there is no source. AltCorrupt: alt copied
+        something else. Returns alt's ETag."""
         ...
 
     async def etag_is_md5(self, name: ObjectName) -> bool:

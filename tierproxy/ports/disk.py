@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
-from tierproxy.model import (
-    BlobLabel,
-    FreeSpace,
-    SealedBlob,
-)
+from tierproxy.model import BlobFacts, BlobLabel, FreeSpace, SealedBlob, Stub
 from tierproxy.ports.body import BodyCheck
 
 
@@ -87,6 +83,11 @@ class DiskTier(Protocol):
 
     async def open(self, blob: str, *, size: int, generation: int, xxh3: bytes | None) -> OpenBlob:
         """Open and check trailer, size, generation and digest. Raises BlobMissing, BlobCorrupt, DiskUnavailable."""
+        ...
+
+    async def ends(self, blobs: Sequence[BlobFacts], head: int, tail: int) -> list[Stub | None]:
+        """At most ``head`` and ``tail`` bytes of the beginning and the end of each, in one thread job; nothing is
+        returned that was not verified, as with ``open`` and reads of what it opens. None: it cannot be read."""
         ...
 
     async def remove(self, blobs: Sequence[str]) -> None:

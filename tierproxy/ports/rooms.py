@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from tierproxy.model import Entry, ObjectName
+from tierproxy.model import Entry, ObjectName, Stub
 from tierproxy.purges import Booking, Drop, Purged
 
 
@@ -27,6 +27,45 @@ class Hot(Protocol):
 
     @property
     def bytes_used(self) -> int: ...
+
+
+class Stubs(Protocol):
+    """Heads and tails of objects, bounded by bytes, least recently used first to go, surviving restarts. Derived: what
+    cannot be read is not there, a failure costs a GET and nothing else. A stub belongs to one generation."""
+
+    async def get(self, name: ObjectName, generation: int) -> Stub | None: ...
+
+    async def put(self, name: ObjectName, generation: int, stub: Stub) -> None:
+        """Replaces what is there. Never raises; may keep nothing."""
+        ...
+
+    async def put_all(self, stubs: Iterable[tuple[ObjectName, int, Stub]]) -> None:
+        """``put`` of many at once, which is cheaper."""
+        ...
+
+    async def has(self, name: ObjectName, generation: int) -> bool:
+        """Without counting as a use."""
+        ...
+
+    async def peek(self, name: ObjectName, generation: int) -> Stub | None:
+        """``get`` without counting as a use."""
+        ...
+
+    def drop(self, name: ObjectName) -> None:
+        """loop. Forget every generation: at once for whoever asks, on disk with the next ``flush``."""
+        ...
+
+    async def flush(self) -> None:
+        """What was put and dropped is so on disk. Never raises."""
+        ...
+
+    @property
+    def objects(self) -> int: ...
+
+    @property
+    def bytes_used(self) -> int: ...
+
+    async def close(self) -> None: ...
 
 
 class Alarms(Protocol):

@@ -78,7 +78,7 @@ def fate(standing: Standing, rules: RuleSet, now: float) -> Fate:
         return Fate.YOUNG
     if action is None:
         return Fate.UNDECIDED
-    return Fate.GOES if action.kind is ActionKind.PURGE else Fate.KEPT
+    return Fate.GOES if action.purges else Fate.KEPT
 
 
 def next_turn(standing: Standing, rules: RuleSet, now: float) -> float | None:

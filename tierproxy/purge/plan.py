@@ -54,8 +54,8 @@ class Need:
 
     def less(self, released: int, removed: int) -> Need | None:
         """What is left of the need after ``removed`` blobs of together ``released`` bytes are gone; None: it is met."""
-        left = replace(self, bytes=max(0, self.bytes - released), files=max(0, self.files - removed))
-        return left if left.bytes or left.files else None
+        size, files = max(0, self.bytes - released), max(0, self.files - removed)
+        return Need(size, files, self.reason, self.bucket) if size or files else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +124,15 @@ def first(required: Need, candidates: Iterable[Candidate]) -> tuple[Candidate, .
 def pressed(rules: RuleSet, candidate: Candidate, required: Need, order: Order, *, kept: bool = False) -> Choice:
     """Why pressure takes ``candidate``. What a rule purges is booked on the rule: pressure only was in a hurry.
     ``kept``: nothing else is left, and the rules allow it."""
-    name = rules.rules[candidate.rule].name if candidate.rule is not None else ""
+    rule = rules.rules[candidate.rule] if candidate.rule is not None else None
+    name = rule.name if rule is not None else ""
     if kept:
         return Choice(
             _drop(candidate, PRESSURE, name), f"{required.reason}: kept by rule {name!r}, but nothing else is left"
         )
-    if name:
-        return Choice(_drop(candidate, by_rule(name)), f"{required.reason}: rule {name!r} purges it")
+    if rule is not None:
+        drop = _drop(candidate, by_rule(name), trim=_trims(rule))
+        return Choice(drop, f"{required.reason}: rule {name!r} {_verb(rule)} it")
     return Choice(_drop(candidate, PRESSURE), f"{required.reason}: no rule decides it, next by {order}")
 
 
@@ -141,8 +143,16 @@ def ruled(rules: RuleSet, page: Sequence[Candidate]) -> list[Choice]:
 
 def _ruled(rule: Rule, candidate: Candidate) -> Choice:
     if rule.name == EVERYTHING:
-        return Choice(_drop(candidate, OPERATOR), "an operator asked for it")
-    return Choice(_drop(candidate, by_rule(rule.name)), f"rule {rule.name!r} purges it")
+        return Choice(_drop(candidate, OPERATOR, trim=_trims(rule)), "an operator asked for it")
+    return Choice(_drop(candidate, by_rule(rule.name), trim=_trims(rule)), f"rule {rule.name!r} {_verb(rule)} it")
+
+
+def _trims(rule: Rule) -> bool:
+    return rule.then is not None and rule.then.kind is ActionKind.TRIM
+
+
+def _verb(rule: Rule) -> str:
+    return "trims" if _trims(rule) else "purges"
 
 
 def purging(scope: Scope) -> list[int]:
@@ -150,7 +160,7 @@ def purging(scope: Scope) -> list[int]:
     return [
         index
         for index, rule in enumerate(scope.rules.rules)
-        if rule.then is not None and rule.then.kind is ActionKind.PURGE and scope.rule in {None, index}
+        if rule.then is not None and rule.then.purges and scope.rule in {None, index}
     ]
 
 
@@ -169,11 +179,13 @@ def doubtful(scope: Scope, survey: Survey, recent_bytes: int) -> str:
 
 
 def everything(rules: RuleSet) -> RuleSet:
-    """Rules that purge whatever may go: an operator's word against ``rules``. What they pin stays pinned; a blob is
-    kept for the minimum time on disk as well."""
+    """Rules that purge whatever may go: an operator's word against ``rules``. What they pin stays pinned, of what they
+    trim head and tail stay; a blob is kept for the minimum time on disk as well."""
     purge = Action(ActionKind.PURGE)
     whatever = tuple(
-        rule if rule.then.kind is ActionKind.PIN else replace(rule, name=EVERYTHING, then=purge)
+        rule
+        if rule.then.kind is ActionKind.PIN
+        else replace(rule, name=EVERYTHING, then=rule.then if _trims(rule) else purge)
         for rule in rules.rules
         if rule.then is not None
     )
@@ -187,5 +199,5 @@ def merged(disk: DiskSection, budget: Budget) -> DiskSection:
     return replace(disk, **said)
 
 
-def _drop(candidate: Candidate, by: str, rule: str = "") -> Drop:
-    return Drop(candidate.name, candidate.generation, candidate.blob, candidate.blob_bytes, by, rule)
+def _drop(candidate: Candidate, by: str, rule: str = "", *, trim: bool = False) -> Drop:
+    return Drop(candidate.name, candidate.generation, candidate.blob, candidate.blob_bytes, by, rule, trim)

@@ -250,7 +250,7 @@ class Relief:
 
 def keeps(rules: RuleSet) -> bool:
     """Some rule keeps something."""
-    return any(rule.then is not None and rule.then.kind in {ActionKind.KEEP, ActionKind.TRIM} for rule in rules.rules)
+    return any(rule.then is not None and rule.then.kind is ActionKind.KEEP for rule in rules.rules)
 
 
 def _behind(page: Sequence[Candidate], looked: AbstractSet[ObjectName]) -> Place | None:

@@ -16,7 +16,7 @@ from tierproxy.purge.pace import Pace
 from tierproxy.purge.plan import doubtful, everything, purging, ruled
 from tierproxy.purge.wall import Wall
 from tierproxy.purges import ENDED, Booking, PurgeRun, RulesInForce, RunKind, RunState, Scope, Survey
-from tierproxy.rules.model import NO_RULES, ActionKind, RuleSet
+from tierproxy.rules.model import NO_RULES, RuleSet
 
 PAGE = 500  #: candidates looked at and purged at once
 WAITS = "purge waits for a confirmation"
@@ -137,7 +137,7 @@ class PurgeRuns:
         self._waiting = set(waiting)
 
     async def _anything(self, rules: RuleSet) -> bool:
-        purges = any(rule.then is not None and rule.then.kind is ActionKind.PURGE for rule in rules.rules)
+        purges = any(rule.then is not None and rule.then.purges for rule in rules.rules)
         return purges and bool(await self._catalogue.decided(Scope(rules, self._clock.now()), None, 1))
 
     # ------------------------------------------------------------ start

@@ -16,11 +16,22 @@ from tierproxy.rules import show
 from tierproxy.rules.bounds import always, contradiction, implies
 from tierproxy.rules.conditions import LENGTHS
 from tierproxy.rules.language import KEEP_DAYS, parse
-from tierproxy.rules.model import ActionKind, Kept, NumberCondition, Operator, Rule, RuleSet, TextCondition, Trait, Word
+from tierproxy.rules.model import (
+    PURGING,
+    ActionKind,
+    Kept,
+    NumberCondition,
+    Operator,
+    Rule,
+    RuleSet,
+    TextCondition,
+    Trait,
+    Word,
+)
 from tierproxy.rules.patterns import literal
 from tierproxy.rules.problems import Mistake, Unusable
 
-KEEPS = frozenset({ActionKind.KEEP, ActionKind.TRIM})
+KEEPS = frozenset({ActionKind.KEEP})
 """Actions that leave an object on disk until pressure takes it."""
 
 
@@ -166,8 +177,8 @@ def _never(rule: Rule) -> Iterator[Finding]:
         yield _of(rule, Level.ERROR, text, "change or remove one of the conditions, or make two rules of it")
         return
     states = [one for one in rule.when if isinstance(one, TextCondition) and one.word is Word.STATE]
-    if rule.then is not None and rule.then.kind is ActionKind.PURGE and any(_without_clean(one) for one in states):
-        text = "it can never purge: only clean objects are purged, the others are not in alt yet"
+    if rule.then is not None and rule.then.purges and any(_without_clean(one) for one in states):
+        text = f"it can never {rule.then.kind}: only clean objects are purged, the others are not in alt yet"
         yield _of(rule, Level.ERROR, text, "leave state out")
 
 
@@ -186,12 +197,10 @@ def _doubtful(rule: Rule, now: float, timezone: str) -> Iterator[Finding]:
             yield _of(rule, Level.WARNING, text, "write it in a rule with fill and without then")
     if action is None:
         return
-    if action.kind is ActionKind.TRIM:
-        yield _of(rule, Level.WARNING, "trim keeps the whole object until stubs are built", 'write "keep" or "purge"')
     if action.until is not None and action.until <= now:
         text = f"the pin has run out ({show.action(action, timezone)}): the rule matches nothing any more"
         yield _of(rule, Level.WARNING, text, "write a later date, or remove the rule")
-    if rule.regret is not None and action.kind is not ActionKind.PURGE:
+    if rule.regret is not None and not action.purges:
         yield _of(rule, Level.WARNING, "it purges nothing, so nothing can be regretted", "leave regret out")
 
 
@@ -247,7 +256,7 @@ def _at_once(ruleset: RuleSet, holdings: Holdings, disk: DiskSection) -> Iterato
     most = budget.max_bytes or disk.max_bytes
     high = budget.high_water if budget.high_water is not None else disk.high_water
     low = budget.low_water if budget.low_water is not None else disk.low_water
-    purged = _bytes(ruleset, holdings, frozenset({ActionKind.PURGE}))
+    purged = _bytes(ruleset, holdings, PURGING)
     held = holdings.fixed_bytes + sum(size for _, size in holdings.decided.values()) - purged
     if held > most * high:
         over = show.size(held - int(most * low))

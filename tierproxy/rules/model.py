@@ -95,8 +95,11 @@ Condition = NumberCondition | TextCondition | TimeCondition
 class ActionKind(StrEnum):
     KEEP = "keep"  #: rules leave it; pressure takes it last, or never
     PURGE = "purge"  #: goes with the next run, and first under pressure
-    TRIM = "trim"  #: the body goes, head and tail stay: until stubs are built it is a keep, and `check` says so
+    TRIM = "trim"  #: a purge whose head and tail stay on disk in any case
     PIN = "pin"  #: nothing takes it before ``until``, not even pressure; then the rule does not match any more
+
+
+PURGING = frozenset({ActionKind.PURGE, ActionKind.TRIM})
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,11 @@ class Action:
     kind: ActionKind
     until: float | None = None
     until_age: float | None = None
+
+    @property
+    def purges(self) -> bool:
+        """The body leaves the disk with the next run of the rules, and first under pressure."""
+        return self.kind in PURGING
 
 
 @dataclass(frozen=True, slots=True)

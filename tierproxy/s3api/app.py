@@ -182,7 +182,8 @@ def _answer_of(scope: MutableMapping[str, Any], fault: Fault, request_id: str, e
         headers.append(CLOSE)
     if isinstance(error, NotModified):
         return Answer(304, headers)
-    if scope["method"] == "HEAD":
-        return Answer(fault.status, [*headers, XML_TYPE, (b"content-length", b"0")])
+    if scope["method"] == "HEAD":  # it has no body to say which of two things is not there
+        code = (b"x-tierproxy-error", fault.code.encode())
+        return Answer(fault.status, [*headers, code, XML_TYPE, (b"content-length", b"0")])
     resource = scope["raw_path"].decode("latin-1")
     return Answer(fault.status, [*headers, XML_TYPE], error_document(fault, resource, request_id, region))

@@ -129,6 +129,10 @@ def range_holds(if_range: str | None, etag: str, modified_at: float) -> bool:
     return text.strip('"') == etag
 
 
+CHANGE, WITHDRAW = "x-tierproxy-change", "x-tierproxy-withdraw"
+"""Of conditional changes: the client's name for a PUT or CopyObject, and in the DELETE that takes it back."""
+
+
 def write_precondition(request: Request) -> Precondition:
     """What a PUT, DELETE, CopyObject or CompleteMultipartUpload asks of the object it replaces.
 
@@ -147,8 +151,11 @@ def write_precondition(request: Request) -> Precondition:
     if none_match is not None:
         if not parse_tags(none_match).anything:
             raise S3Error("NotImplemented", "If-None-Match on a change must be *.")
-        return Precondition(create=True)
-    return Precondition(match=_single(parse_tags(match or "")))
+        return Precondition(create=True, change=request.header(CHANGE) or "")
+    return Precondition(
+        match=_single(parse_tags(match or "")), change=request.header(CHANGE) or "",
+        withdraws=request.header(WITHDRAW) or "" if request.method == "DELETE" else "",
+    )  # fmt: skip
 
 
 def _single(tags: Tags) -> str:

@@ -116,6 +116,11 @@ class Exchange:
                 "Your socket connection to the server was not read from or written to within the timeout period.",
             ) from None
 
+    async def left(self) -> None:
+        """Until the client has left. Only once the body was read to its end: this throws away what comes."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
     # ---------------------------------------------------------------- the response
 
     async def answer(self, status: int, headers: HeaderList, body: bytes = b"") -> None:

@@ -31,6 +31,7 @@ SELECTING = frozenset(
     {b"range", b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"x-amz-checksum-mode"}
 )
 """Headers without which a read is plain: the whole object, unconditionally."""
+ACCEPT = b"x-tierproxy-accept"
 
 
 class Selection:
@@ -75,22 +76,27 @@ async def get_object(port: Port, call: Call) -> Answer | None:
     """GetObject."""
     request = call.request
     if _is_plain(request):
-        return await _read(port, call, whole, None, {})
+        return await _read(port, call, whole, None, {}, accepts_stub(request))
     selection = Selection(request)
     overrides = response_overrides(request, signed=True)  # auth = "none" trusts everybody with more than this
     try:
-        return await _read(port, call, selection, selection, overrides)
+        return await _read(port, call, selection, selection, overrides, accepts_stub(request))
     except NotModified:
         return selection.not_modified()
 
 
+def accepts_stub(request: Request) -> bool:
+    """``x-tierproxy-accept: stub``: instead of a body that is not on disk its head and tail will do."""
+    return request.headers.get(ACCEPT, b"").strip().lower() == b"stub"
+
+
 async def _read(
-    port: Port, call: Call, select: Select, selection: Selection | None, overrides: dict[bytes, bytes]
+    port: Port, call: Call, select: Select, selection: Selection | None, overrides: dict[bytes, bytes], stub: bool
 ) -> Answer | None:
     visitor, asked = visitor_of(port, call), port.clock.monotonic()
-    reading = await port.store.open(call.request.name, select, visitor=visitor)
+    reading = await port.store.open(call.request.name, select, visitor=visitor, stub=stub)
     try:
-        status, headers, length = _head(call, reading.entry, reading.range, selection, overrides)
+        status, headers, length = _head(call, reading, selection, overrides)
         headers += reading_headers(reading)
         if reading.content is not None:
             call.begun = port.clock.monotonic()
@@ -105,11 +111,22 @@ async def _read(
 
 
 def _head(
-    call: Call, entry: Entry, chosen: ByteRange | None, selection: Selection | None, overrides: dict[bytes, bytes]
+    call: Call, reading: Reading, selection: Selection | None, overrides: dict[bytes, bytes]
 ) -> tuple[int, HeaderList, int]:
+    """As ``_described``; of a stub the length is its own, and the object's checksums are not those of what is sent."""
+    if reading.stub is None or reading.content is None:
+        return _described(call, reading.entry, reading.range, selection, overrides)
+    return _described(call, reading.entry, None, None, overrides, length=len(reading.content))
+
+
+def _described(
+    call: Call, entry: Entry, chosen: ByteRange | None, selection: Selection | None, overrides: dict[bytes, bytes], *,
+    length: int | None = None,
+) -> tuple[int, HeaderList, int]:  # fmt: skip
     """Status, headers and length of an answer with (a range of) an object."""
     checksums = chosen is None and selection is not None and wants_checksums(call.request)
-    length = entry.size if chosen is None else chosen.length
+    if length is None:
+        length = entry.size if chosen is None else chosen.length
     headers = [
         (b"x-amz-request-id", call.id.encode()),
         (b"content-length", b"%d" % length),
@@ -159,7 +176,7 @@ async def head_object(port: Port, call: Call) -> Answer:
         chosen = selection(entry)
     except NotModified:
         return selection.not_modified()
-    status, headers, _ = _head(call, entry, chosen, selection, overrides)
+    status, headers, _ = _described(call, entry, chosen, selection, overrides)
     return Answer(status, [*headers[1:], tiers_header(entry)])
 
 

@@ -7,7 +7,8 @@ from typing import Protocol
 
 from tierproxy.model import Ack, BucketRow, Entry, Headers, ListPage, ListRequest, ObjectName, Part, Upload
 from tierproxy.ports import BodyCheck
-from tierproxy.store.calls import ANYTHING, Precondition, Reading, Select, Write, Written, whole
+from tierproxy.store.calls import ANYTHING, Precondition, Reading, Room, Select, Write, Written, whole
+from tierproxy.store.feed import Listener
 from tierproxy.traffic import NOBODY, Visitor
 
 
@@ -67,9 +68,12 @@ class Store(Protocol):
     @property
     def multipart(self) -> MultipartStore: ...
 
-    async def open(self, name: ObjectName, select: Select = whole, *, visitor: Visitor = NOBODY) -> Reading:
+    async def open(
+        self, name: ObjectName, select: Select = whole, *, visitor: Visitor = NOBODY, stub: bool = False
+    ) -> Reading:  # fmt: skip
         """Raises NoSuchKey, NoSuchBucket and what ``select`` raises. A visitor who prefetches gets a copy made on disk
-        whatever the fill policy says, if there is room."""
+        whatever the fill policy says, if there is room. ``stub``: head and tail will do for the whole of an object
+        whose body is not on disk."""
         ...
 
     def delivered(self, reading: Reading, visitor: Visitor, sent: int, seconds: float) -> None:
@@ -104,6 +108,14 @@ class Store(Protocol):
         ...
 
     async def page(self, request: ListRequest) -> ListPage: ...
+
+    def listen(self, bucket: str, prefix: str = "") -> Listener:
+        """loop. Hear of changes below ``prefix`` from now on. Raises NoSuchBucket, ShuttingDown."""
+        ...
+
+    def room(self) -> Room:
+        """loop. The disk budget."""
+        ...
 
     def buckets(self) -> Sequence[BucketRow]: ...
 

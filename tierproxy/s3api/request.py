@@ -33,9 +33,11 @@ SINGLE = frozenset(
         b"x-amz-decoded-content-length",
         b"x-amz-security-token",
         b"x-tierproxy-ack",
+        b"x-tierproxy-change",
         b"x-tierproxy-folder",
         b"x-tierproxy-owner",
         b"x-tierproxy-reason",
+        b"x-tierproxy-withdraw",
     }
 )
 """Headers that mean something else when repeated: a second one is an error (request smuggling, RFC 9112 11.2)."""

@@ -11,6 +11,7 @@ from enum import Enum, auto
 
 from tierproxy.s3api import buckets, copying, deleting, listing, multipart, objects
 from tierproxy.s3api.call import Answer, Call, Port
+from tierproxy.s3api.extension import changes, children, room
 from tierproxy.s3api.faults import S3Error
 from tierproxy.s3api.grants import Grants
 from tierproxy.s3api.headers import refuse_unsupported
@@ -93,7 +94,7 @@ _STORED = ("Content-Type", "Cache-Control", "Content-Disposition", "Content-Enco
 _BODY = ("Content-Length", "Content-MD5", "Expect", "x-amz-checksum-{crc32,crc32c,crc64nvme,sha1,sha256}",
          "x-amz-content-sha256", "x-amz-decoded-content-length", "x-amz-sdk-checksum-algorithm",
          "x-amz-trailer")  # fmt: skip
-_REPLACES = ("If-Match", "If-None-Match: *")
+_REPLACES = ("If-Match", "If-None-Match: *", "x-tierproxy-change")
 _SOURCE = ("x-amz-copy-source", "x-amz-copy-source-if-match", "x-amz-copy-source-if-none-match",
            "x-amz-copy-source-if-modified-since", "x-amz-copy-source-if-unmodified-since")  # fmt: skip
 _LISTS = ("prefix", "delimiter", "encoding-type", "max-keys")
@@ -128,7 +129,7 @@ OPERATIONS: tuple[Operation, ...] = (
               "between all buckets of the node; metadata COPY and REPLACE", copies=True,
               headers=(*_SOURCE, "x-amz-metadata-directive", *_STORED, *_REPLACES)),
     Operation("DeleteObject", "DELETE", Level.OBJECT, objects.delete_object, Need.WRITE,
-              "204 also for a key that is not there", headers=("If-Match",)),
+              "204 also for a key that is not there", headers=("If-Match", "x-tierproxy-withdraw")),
     Operation("CreateMultipartUpload", "POST", Level.OBJECT, multipart.create_multipart_upload, Need.WRITE,
               "parts are staged on the local disk", marker="uploads",
               headers=(*_STORED, "x-amz-checksum-algorithm", "x-amz-checksum-type")),
@@ -148,6 +149,14 @@ OPERATIONS: tuple[Operation, ...] = (
                        "x-amz-checksum-type", "x-amz-mp-object-size")),
     Operation("AbortMultipartUpload", "DELETE", Level.OBJECT, multipart.abort_multipart_upload, Need.WRITE,
               "frees the staged parts", marker="uploadId"),
+    Operation("ListChildren", "GET", Level.BUCKET, children.list_children, Need.LIST,
+              "not S3: [a directory with attributes](mount-extension.md), JSON", marker="tierproxy-children",
+              parameters=("prefix", "after", "limit")),
+    Operation("ListenToChanges", "GET", Level.BUCKET, changes.listen_to_changes, Need.LIST,
+              "not S3: [a line for each change](mount-extension.md), without an end", marker="tierproxy-changes",
+              parameters=("prefix",)),
+    Operation("GetRoom", "GET", Level.SERVICE, room.get_room, Need.NOTHING,
+              "not S3: [the disk budget](mount-extension.md), JSON", marker="tierproxy-room"),
 )  # fmt: skip
 
 UNSUPPORTED: dict[str, str] = {
@@ -218,7 +227,7 @@ def _marker(request: Request, level: Level) -> str:
         raise S3Error("NotImplemented", "Versioning is not supported.")
     markers = names & _MARKERS
     if level is Level.OBJECT:
-        markers -= {"location", "versioning", "list-type", "delete"}
+        markers -= {"location", "versioning", "list-type", "delete", "tierproxy-children", "tierproxy-changes"}
     if "list-type" in markers and len(markers) > 1:
         markers -= {"list-type"}
     if len(markers) > 1:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tierproxy.model import Entry, Tier
+from tierproxy.model import Entry, Stub, Tier
 from tierproxy.s3api.exchange import HeaderList
 from tierproxy.store.calls import Reading, Written
 
 _TIERS = {tier: (b"x-tierproxy-tier", tier.encode()) for tier in Tier}
-_FILLS = {fill: (b"x-tierproxy-fill", fill.encode()) for fill in ("hit", "fill", "pass")}
+_FILLS = {fill: (b"x-tierproxy-fill", fill.encode()) for fill in ("hit", "fill", "pass", "stub")}
 _HOLDERS: dict[tuple[str, ...], tuple[bytes, bytes]] = {
     tiers: (b"x-tierproxy-tiers", ",".join(tiers).encode()) for tiers in ((), ("disk",), ("alt",), ("disk", "alt"))
 }
@@ -22,9 +22,15 @@ def reading_headers(reading: Reading) -> HeaderList:
         tiers_header(reading.entry),
         _FILLS[reading.fill],
     ]
+    if reading.stub is not None:
+        headers.append((b"x-tierproxy-stub", _lengths(reading.stub)))
     if reading.timings:
         headers.append((b"server-timing", server_timing(reading.timings)))
     return headers
+
+
+def _lengths(stub: Stub) -> bytes:
+    return b"size=%d; head=%d; tail=%d" % (stub.size, len(stub.head), len(stub.tail))
 
 
 def written_headers(written: Written) -> HeaderList:

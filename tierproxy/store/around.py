@@ -12,6 +12,7 @@ from tierproxy.ports import AltTier, BodyCheck, Staged
 from tierproxy.store.body import MemorySource, Timings
 from tierproxy.store.calls import Write, Written
 from tierproxy.store.changes import Changes, Content, received
+from tierproxy.store.describing import Describing
 from tierproxy.store.order import KeyOrder
 from tierproxy.store.space import Reservation, Space
 from tierproxy.store.tasks import Tasks
@@ -23,12 +24,15 @@ IN_MEMORY = 8 * 2**20
 class Around:
     """Alt is the only tier that gets the bytes; the row has no blob."""
 
-    def __init__(self, *, alt: AltTier, changes: Changes, order: KeyOrder, space: Space, tasks: Tasks) -> None:
+    def __init__(
+        self, *, alt: AltTier, changes: Changes, order: KeyOrder, space: Space, tasks: Tasks, describing: Describing
+    ) -> None:
         self._alt = alt
         self._changes = changes
         self._order = order
         self._space = space
         self._tasks = tasks
+        self._describing = describing
 
     async def write(self, call: Write, timings: Timings) -> Written:
         """Raises as ``Writer.write``."""
@@ -58,7 +62,8 @@ class Around:
         source = MemorySource()
         async for piece in hashed(body, call.check, seen):
             await source.write(piece)
-        return await self._tasks.finish(self._send(received(call, source, call.check), timings), "write around")
+        content = await self._describing.described(received(call, source, call.check))
+        return await self._tasks.finish(self._send(content, timings), "write around")
 
     async def _send(self, content: Content, timings: Timings) -> Written:
         async with self._order.hold(content.name), self._changes.alone(content.name, content.precondition) as current:
@@ -73,7 +78,8 @@ class Around:
     async def _stream(self, call: Write, body: AsyncIterator[bytes], timings: Timings) -> Written:
         """Too large for memory: a multipart upload to alt that is completed only when the body has been verified. A
         slow
-        client holds up nobody: the name's order is taken when only the last piece is left to send."""
+        client holds up nobody: the name's order is taken when only the last piece is left to send. Alt is told the
+        metadata before the end of the body is here, so a mail says nothing of itself."""
         early = await self._changes.admitted(call.name, call.precondition)
         create, match = self._changes.conditions(call.name, call.precondition, early)
         async with AsyncExitStack() as stack:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from tierproxy.model import Ack, ByteRange, Entry, Headers, ObjectName, Tier
+from tierproxy.model import Ack, ByteRange, Entry, Headers, ObjectName, Stub, Tier
 from tierproxy.ports import BodyCheck
 from tierproxy.traffic import NOBODY, Outcome, Visitor
 
@@ -22,10 +22,14 @@ def whole(_entry: Entry) -> None:
 @dataclass(frozen=True, slots=True)
 class Precondition:
     """What must hold of the object a change replaces. ``create``: it does not exist (If-None-Match: *).
-    ``match``: it exists with this ETag, or at all for ``*`` (If-Match). Checked in the same step as the change."""
+    ``match``: it exists with this ETag, or at all for ``*`` (If-Match). Checked in the same step as the change.
+    ``change``: the client's name for it, "" for none; it must not have been withdrawn. ``withdraws``: of a delete, the
+    change it takes back: that one never happens from now on, and doing it again deletes nothing."""
 
     create: bool = False
     match: str | None = None
+    change: str = ""
+    withdraws: str = ""
 
 
 ANYTHING = Precondition()
@@ -63,6 +67,14 @@ class Purge(NamedTuple):
     at: float
 
 
+class Room(NamedTuple):
+    """The disk budget, in bytes. ``objects``: how many there are."""
+
+    total: int
+    used: int
+    objects: int
+
+
 class Reading(Protocol):
     """An open object. Close it always; closing early stops nothing but this reader."""
 
@@ -81,7 +93,7 @@ class Reading(Protocol):
 
     @property
     def fill(self) -> str:
-        """``hit``; on a miss ``fill`` (a copy is being made on disk) or ``pass`` (it is not)."""
+        """``hit``; on a miss ``fill`` (a copy is being made on disk) or ``pass`` (it is not); ``stub``: neither."""
         ...
 
     @property
@@ -97,6 +109,11 @@ class Reading(Protocol):
     @property
     def timings(self) -> Mapping[str, float]:
         """Milliseconds by phase, as known so far."""
+        ...
+
+    @property
+    def stub(self) -> Stub | None:
+        """If this is set, ``content`` is its head and tail one after the other, instead of the whole object."""
         ...
 
     @property

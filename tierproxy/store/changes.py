@@ -25,10 +25,12 @@ from tierproxy.store.calls import ANYTHING, Precondition, Write
 from tierproxy.store.counters import Counters
 from tierproxy.store.jobs import AltWrites
 from tierproxy.store.lookup import Lookup
+from tierproxy.store.patience import AltSilent, Patience
 from tierproxy.store.shelf import Shelf
 from tierproxy.store.space import Reservation
 from tierproxy.store.tally import Tally
 from tierproxy.store.upload import UploadQueue
+from tierproxy.store.withdrawn import Withdrawn
 from tierproxy.traffic import NOBODY, Visitor
 
 
@@ -58,7 +60,7 @@ class Changes:
 
     def __init__(
         self, *, catalogue: Catalogue, disk: DiskTier, lookup: Lookup, buckets: Buckets, shelf: Shelf,
-        queue: UploadQueue, writes: AltWrites, clock: Clock, counters: Counters, tally: Tally,
+        queue: UploadQueue, writes: AltWrites, clock: Clock, counters: Counters, tally: Tally, patience: Patience,
     ) -> None:  # fmt: skip
         self._catalogue = catalogue
         self._disk = disk
@@ -70,9 +72,13 @@ class Changes:
         self._clock = clock
         self._counters = counters
         self._tally = tally
+        self._patience = patience
+        self.withdrawn = Withdrawn()
 
     async def admitted(self, name: ObjectName, precondition: Precondition) -> Entry | None:
         """The object the change replaces, None if there is none. Raises PreconditionFailed, AltError."""
+        if precondition.change and precondition.change in self.withdrawn:
+            raise PreconditionFailed("the client has taken this change back")
         if precondition == ANYTHING:
             row = self._catalogue.find(name)
             return None if row is None or row.state is State.DELETING else row
@@ -103,10 +109,17 @@ class Changes:
         return row if row is not None and row.state in {State.DIRTY, State.DELETING} else None
 
     async def settle_queue(self, name: ObjectName) -> None:
-        """Let the queue finish what it has for ``name``. Raises AltUnavailable when it cannot."""
+        """Let the queue finish what it has for ``name``. Raises AltUnavailable when it cannot, or not in time."""
         row = self.queued(name)
-        if row is not None and not await self._queue.attempt(self.job(row)):
+        if row is not None and not await self.attempted(self.job(row)):
             raise AltUnavailable(f"alt has not taken the previous change of {name} yet")
+
+    async def attempted(self, job: Job) -> bool:
+        """Whether alt has confirmed ``job``, which is tried now, within the patience; the try goes on."""
+        try:
+            return await self._patience.within(job.name.bucket, self._queue.attempt(job))
+        except AltSilent:
+            return False
 
     @asynccontextmanager
     async def alone(self, name: ObjectName, precondition: Precondition) -> AsyncIterator[Entry | None]:

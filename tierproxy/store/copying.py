@@ -8,17 +8,21 @@ from dataclasses import replace
 
 from tierproxy.errors import AltError, AltMissing, AltUnavailable, AltUncertain, DiskError, TierproxyError
 from tierproxy.logs import event
-from tierproxy.model import Ack, BlobLabel, Entry, Headers, ObjectName, OnAltDown, SealedBlob, State
+from tierproxy.model import Ack, AltObject, BlobLabel, Entry, Headers, ObjectName, OnAltDown, SealedBlob, State
 from tierproxy.ports import AltTier, Clock, DiskTier
 from tierproxy.store.body import Md5Check, MemorySource, Timings
 from tierproxy.store.buckets import Buckets
 from tierproxy.store.calls import ANYTHING, Precondition, Select, Write, Written, whole
 from tierproxy.store.changes import Changes, Content
+from tierproxy.store.describing import Describing
+from tierproxy.store.health import AltHealth
 from tierproxy.store.leases import Leases
 from tierproxy.store.lookup import Lookup
 from tierproxy.store.order import KeyOrder
+from tierproxy.store.patience import Patience
 from tierproxy.store.reader import Reader
 from tierproxy.store.space import Reservation, Space
+from tierproxy.store.stubbing import Stubbing
 from tierproxy.store.tasks import Tasks
 from tierproxy.store.writer import Writer
 from tierproxy.traffic import NOBODY, Visitor
@@ -33,6 +37,7 @@ class Copier:
     def __init__(
         self, *, alt: AltTier, disk: DiskTier, lookup: Lookup, buckets: Buckets, reader: Reader, writer: Writer,
         changes: Changes, order: KeyOrder, space: Space, tasks: Tasks, clock: Clock, leases: Leases,
+        describing: Describing, stubbing: Stubbing, patience: Patience, health: AltHealth,
     ) -> None:  # fmt: skip
         self._alt = alt
         self._disk = disk
@@ -46,6 +51,10 @@ class Copier:
         self._tasks = tasks
         self._clock = clock
         self._leases = leases
+        self._describing = describing
+        self._stubbing = stubbing
+        self._patience = patience
+        self._health = health
 
     async def copy(
         self, source: ObjectName, target: ObjectName, *, headers: Headers | None = None, select: Select = whole,
@@ -57,13 +66,17 @@ class Copier:
         self._buckets.require(source.bucket)
         entry = await self._lookup.head(source)
         select(entry)
+        headers = self._describing.copied(entry.headers, headers, target, visitor)
         policy = self._writer.policy(target, ack, entry.size, visitor)
-        if policy.ack is not Ack.DISK and entry.state is State.CLEAN and not self._changes.queued(target):
+        queued = policy.ack is Ack.DISK or (policy.ack is Ack.BOTH and policy.on_alt_down is OnAltDown.QUEUE)
+        instead = queued and entry.blob is not None  # the bytes are here, and need not reach alt now
+        hopeless = instead and self._health.down(target.bucket)
+        if entry.state is State.CLEAN and not self._changes.queued(target) and not hopeless:
             work = self._server_side(entry, target, headers, precondition, policy.ack, visitor)
             try:
                 return await self._tasks.finish(work, "copy")
             except (AltUnavailable, AltUncertain):
-                if policy.ack is not Ack.BOTH or policy.on_alt_down is OnAltDown.REFUSE or entry.blob is None:
+                if not instead:
                     raise
         return await self._by_bytes(source, target, headers, select, precondition, ack, visitor)
 
@@ -93,7 +106,11 @@ class Copier:
                 entry = replace(entry, alt_etag=alt)
                 if isinstance(disk, SealedBlob):
                     entry = entry.with_blob(disk, at=self._clock.now())
-                return Written(await self._changes.commit(content, entry, reservation), timings.phases)
+                stub = await self._stubbing.find(source, None) if source.blob is None else None
+                entry = await self._changes.commit(content, entry, reservation)
+                if stub is not None:
+                    await self._stubbing.remember(entry, stub.head, stub.tail)
+                return Written(entry, timings.phases)
 
     async def _given_up(self, current: Entry | None, disk: object, error: BaseException) -> None:
         if isinstance(disk, SealedBlob):
@@ -108,14 +125,33 @@ class Copier:
         create, match = self._changes.conditions(content.name, content.precondition, current)
         try:
             with timings.phase("alt-body"):
-                return await self._alt.copy(
-                    source.name, content.name, headers, etag=source.etag, match=source.alt_etag, create=create,
-                    target_match=match,
-                )  # fmt: skip
+                alt_etag = await self._patience.within(
+                    content.name.bucket, self._asked(source, content, headers, create, match)
+                )
         except AltMissing:
             await self._lookup.missing(source.name, source)
+        except AltError as error:
+            self._health.failed(content.name.bucket, error)
+            raise
+        self._health.answered(content.name.bucket)
+        return alt_etag
+
+    async def _asked(
+        self, source: Entry, content: Content, headers: Headers | None, create: bool, match: str | None
+    ) -> str:
+        try:
+            return await self._alt.copy(
+                source.name, content.name, headers, etag=source.etag, match=source.alt_etag, create=create,
+                target_match=match, known=self._known(source),
+            )  # fmt: skip
         except AltUncertain as error:
             return await self._resolved(source, content, headers, error)
+
+    def _known(self, source: Entry) -> AltObject | None:
+        """What alt need not be asked of the source: nobody else writes there, and the row has seen its headers."""
+        if not self._buckets.exclusive(source.name.bucket) or source.headers is None or source.alt_etag is None:
+            return None
+        return AltObject(source.name, source.size, source.alt_etag, source.written_at, source.headers, source.etag)
 
     async def _resolved(self, source: Entry, content: Content, headers: Headers | None, error: AltUncertain) -> str:
         """A copy onto another name, or with other headers, can be told from what was there before."""
@@ -129,7 +165,7 @@ class Copier:
         return found.etag
 
     async def _reserve(self, source: Entry, bucket: str, ack: Ack) -> Reservation:
-        if source.blob is not None and ack is Ack.BOTH:
+        if source.blob is not None and ack is not Ack.ALT:
             try:
                 return await self._space.reserve_write(source.size, bucket)
             except DiskError as error:

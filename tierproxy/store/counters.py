@@ -1,6 +1,6 @@
 """What the store counts. Every counter is either counted in one place or defined by a formula here::
 
-    gets   = hits + misses
+    gets   = hits + misses + stubs
     hits   = memory_hits + disk_hits
     misses = fills + joins + passes + errors
     puts   = sum over acks;  purges, regrets and corrected regrets = sums over tolls
@@ -12,6 +12,7 @@ A get is an open of an object for a client that got past its conditions; where i
 open (``got``), or that it failed (``errors``; "not found" is an answer, no failure). Opens by copies of objects are no
 gets, and neither is one whose client left before it was open. A read is what was delivered (``tierproxy.store.tally``):
 it may take several gets (ranges), and a get that delivered nothing belongs to none. It is a hit if its first get was.
+A get answered from a stub is of no body: it is neither hit nor miss, and belongs to no read.
 
 All only grow, from the start of the node. ``sample`` gives them dotted names; their growth a minute and an hour is what
 the catalogue keeps (``Counts.increments``).
@@ -24,7 +25,7 @@ from dataclasses import dataclass, field
 
 from tierproxy.model import Tier
 from tierproxy.stats import Latency
-from tierproxy.traffic import HITS, Outcome, Reason
+from tierproxy.traffic import Outcome, Reason, side
 
 REASONS = 1000
 """Reasons of purges that are counted apart: as many rules as a file may have. The rest is counted as ``OTHER``."""
@@ -52,6 +53,7 @@ class Counters:
     fills: int = 0  #: gets that started a flight that copies to disk
     joins: int = 0  #: gets that shared a flight another get had started
     passes: int = 0  #: gets served from alt without a copy
+    stubs: int = 0  #: gets served from a stub
     errors: int = 0  #: gets that failed before their first byte, "not found" excepted
     reads: dict[Reason, int] = field(default_factory=lambda: dict.fromkeys(Reason, 0))  #: reads, as first taken
     machine_hits: dict[Reason, int] = field(default_factory=lambda: dict.fromkeys(Reason, 0))  #: of the others
@@ -89,6 +91,8 @@ class Counters:
             self.fills += 1
         elif outcome is Outcome.JOIN:
             self.joins += 1
+        elif outcome is Outcome.STUB:
+            self.stubs += 1
         else:
             self.passes += 1
 
@@ -118,7 +122,7 @@ class Counters:
 
     @property
     def gets(self) -> int:
-        return self.hits + self.misses
+        return self.hits + self.misses + self.stubs
 
     @property
     def person_misses(self) -> int:
@@ -130,13 +134,13 @@ class Counters:
 
     def of(self, outcome: Outcome) -> int:
         """Gets of one outcome."""
-        gets = (self.memory_hits, self.disk_hits, self.fills, self.joins, self.passes)
+        gets = (self.memory_hits, self.disk_hits, self.fills, self.joins, self.passes, self.stubs)
         return gets[tuple(Outcome).index(outcome)]
 
     def sample(self) -> Mapping[str, int]:
         """Everything by dotted name: ``gets.hits.memory``, ``reads.person``, ``delivered.disk`` (bytes),
         ``latency.fill.b13``, ``regrets.person``, ``writes.puts``... Listed in ``docs/semantics.md``."""
-        found = {f"gets.{'hits' if outcome in HITS else 'misses'}.{outcome}": self.of(outcome) for outcome in Outcome}
+        found = {f"gets.{side(outcome)}.{outcome}": self.of(outcome) for outcome in Outcome}
         found["gets.misses.error"] = self.errors
         found |= {f"reads.{reason}": count for reason, count in self.reads.items()}
         found |= {f"delivered.{tier}": count for tier, count in self.delivered.items()}

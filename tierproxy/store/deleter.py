@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from tierproxy.errors import PreconditionFailed
 from tierproxy.model import Ack, Entry, Job, JobKind, ObjectName, State
 from tierproxy.ports import Catalogue, Clock
 from tierproxy.store.buckets import Buckets
@@ -43,7 +47,7 @@ class Deleter:
         self, name: ObjectName, precondition: Precondition = ANYTHING, visitor: Visitor = NOBODY
     ) -> None:  # fmt: skip
         """Returns when the delete is certain: the tombstone is durable, and, unless the ack is ``disk``, alt has been
-        asked once (if it did not confirm, the queue goes on). Deleting what is not there is fine.
+        asked once (if it did not confirm, or not in time, the queue goes on). Deleting what is not there is fine.
         Raises NoSuchBucket, PreconditionFailed, DiskUnavailable."""
         self._buckets.require(name.bucket)
         begin = self._clock.monotonic()
@@ -51,7 +55,9 @@ class Deleter:
         self._counters.delete_latency.add(self._clock.monotonic() - begin)
 
     async def _delete(self, name: ObjectName, precondition: Precondition, visitor: Visitor) -> None:
-        async with self._order.hold(name):
+        async with self._order.hold(name), self._withdrawing(precondition.withdraws) as wanted:
+            if not wanted:
+                return  # what is there now came later
             current = await self._changes.admitted(name, precondition)
             row = self._catalogue.find(name)
             if current is None and row is not None:
@@ -66,7 +72,18 @@ class Deleter:
         if uploading or self._health.down(name.bucket) or self._answers_early(name, old):
             self._queue.wake()
         else:
-            await self._queue.attempt(job)
+            await self._changes.attempted(job)
+
+    @asynccontextmanager
+    async def _withdrawing(self, change: str) -> AsyncIterator[bool]:
+        """Around the delete that takes ``change`` back, under the name's order: whether it is still to be done."""
+        try:
+            yield not change or self._changes.withdrawn.add(change)
+        except PreconditionFailed:
+            raise  # there is nothing of it, and never will be
+        except BaseException:
+            self._changes.withdrawn.discard(change)
+            raise
 
     def _answers_early(self, name: ObjectName, old: Entry | None) -> bool:
         return self._policies.write(name, None, size=old.size if old else 0).ack is Ack.DISK

@@ -25,6 +25,7 @@ from tierproxy.store.leases import Leases
 from tierproxy.store.lookup import UNSHARED, Lookup
 from tierproxy.store.shelf import Shelf
 from tierproxy.store.space import Reservation, Space
+from tierproxy.store.stubbing import Stubbing
 from tierproxy.store.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -115,7 +116,7 @@ class Flights:
     def __init__(
         self, *, alt: AltTier, disk: DiskTier, catalogue: Catalogue, hot: Hot, space: Space, shelf: Shelf,
         lookup: Lookup, choice: FillChoice, tasks: Tasks, clock: Clock, counters: Counters, leases: Leases,
-        etag_is_md5: bool = True,
+        stubbing: Stubbing, etag_is_md5: bool = True,
     ) -> None:  # fmt: skip
         self._alt = alt
         self._disk = disk
@@ -129,6 +130,7 @@ class Flights:
         self._clock = clock
         self._counters = counters
         self._leases = leases
+        self._stubbing = stubbing
         self._etag_is_md5 = etag_is_md5
         self._flights: dict[ObjectName, Flight] = {}
 
@@ -201,7 +203,9 @@ class Flights:
         else:
             flight.opened.set_result(entry)
         if expected is not UNSHARED:
-            await self._lookup.learn(body.meta, asked)
+            row = await self._lookup.learn(body.meta, asked)
+            if isinstance(flight.sink, MemorySource) and not self._lookup.outdated(entry.name, asked):
+                await self._stubbing.passed(row, flight.sink)
 
     def _reserve(self, entry: Entry, expected: int | None, demand: Demand) -> Reservation | None:
         if expected is UNSHARED or not self._choice.fills(entry, demand):
@@ -254,6 +258,8 @@ class Flights:
         except BaseException:
             self._shelf.remove(entry.name.bucket, [(sealed.name, sealed.footprint)])
             raise
+        if old is None or (old.etag, old.headers) != (filled.etag, filled.headers):
+            self._shelf.news(entry.name)
         if old is not None and old.blob not in {None, sealed.name}:
             self._shelf.remove(entry.name.bucket, [(old.blob or "", old.blob_bytes)])
         self._warm(staged, filled)

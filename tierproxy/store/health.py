@@ -15,7 +15,8 @@ ALARM = "alt does not take changes"
 
 class AltHealth:
     """Per bucket (each may have another bucket in alt, with other rights): down after ``FAILURES`` tries in a row that
-    found alt unavailable, up again with the first that did not.
+    found alt unavailable, or one that got no answer within ``[write] alt_patience``; up again with the first that did
+    not.
 
     While it is down a write that may be queued is queued at once instead of waiting for its own timeout, and a delete
     answers when its tombstone is durable. The upload queue goes on trying (there is always something in it: what
@@ -37,6 +38,12 @@ class AltHealth:
         if self._failures.pop(bucket, 0) >= FAILURES:
             event(log, logging.INFO, "alt takes changes again", bucket=bucket)
             self._alarms.clear(ALARM, bucket)
+
+    def silent(self, bucket: str, error: AltError) -> None:
+        """loop. A change has waited in vain for as long as any may: one is enough."""
+        if not self.down(bucket):
+            self._alarms.set(ALARM, bucket, error=error)
+        self._failures[bucket] = max(FAILURES, self._failures.get(bucket, 0))
 
     def failed(self, bucket: str, error: AltError) -> None:
         """loop. A change ended in ``error``."""

@@ -45,7 +45,7 @@ class Listings:
 
     def _overlay(self, request: ListRequest, page: ListPage, names: set[ObjectName], until: str | None) -> ListPage:
         """Alt's page with the rows of ``names`` as they are now. ``until``: nothing is known of later keys."""
-        objects = {listed.key: self._as_clients_know_it(request.bucket, listed) for listed in page.objects}
+        objects = {listed.key: self._as_clients_know_it(request, listed) for listed in page.objects}
         prefixes = set(page.prefixes)
         end = min((bound for bound in (page.next_after, until) if bound is not None), key=str.encode, default=None)
         for name in names:
@@ -61,7 +61,7 @@ class Listings:
         key = row.name.key
         cut = key.find(request.delimiter, len(request.prefix)) if request.delimiter else -1
         if cut < 0:
-            objects[key] = Listed(key, row.size, row.etag, row.written_at)
+            objects[key] = Listed(key, row.size, row.etag, row.written_at, row.headers if request.headers else None)
         elif (prefix := key[: cut + len(request.delimiter)]).encode() > request.after.encode():
             prefixes.add(prefix)
 
@@ -82,11 +82,12 @@ class Listings:
             next_after,
         )
 
-    def _as_clients_know_it(self, bucket: str, listed: Listed) -> Listed:
+    def _as_clients_know_it(self, request: ListRequest, listed: Listed) -> Listed:
         """Alt's ETag of an object uploaded in parts is not the one our clients were told."""
-        row = self._catalogue.find(ObjectName(bucket, listed.key))
+        row = self._catalogue.find(ObjectName(request.bucket, listed.key))
         if row is not None and row.state is State.CLEAN and row.alt_etag == listed.etag:
-            return replace(listed, etag=row.etag, modified_at=row.written_at)
+            headers = row.headers if request.headers else None
+            return replace(listed, etag=row.etag, modified_at=row.written_at, headers=headers)
         return listed
 
 

@@ -142,6 +142,8 @@ class Lookup:
         let_go = await self._catalogue.learn(entry, expected=expected)
         if row is not None and (let_go is not None or row.generation != entry.generation):
             self._shelf.changed(entry.name, let_go)  # another content: a flight of the old one takes nobody on any more
+        else:
+            self._shelf.news(entry.name)
 
     def identify(self, found: AltObject, asked: int) -> tuple[Entry, int | None]:
         """loop. The entry for what alt shows, and the generation of the row it belongs to: None to insert one,

@@ -17,6 +17,7 @@ from tierproxy.store.body import Md5Check, Timings
 from tierproxy.store.buckets import Buckets
 from tierproxy.store.calls import ANYTHING, Precondition, Select, Written
 from tierproxy.store.changes import Content
+from tierproxy.store.describing import Describing
 from tierproxy.store.order import KeyOrder
 from tierproxy.store.policies import Policies
 from tierproxy.store.reader import Reader
@@ -37,7 +38,8 @@ class Multipart:
 
     def __init__(
         self, *, disk: DiskTier, catalogue: Catalogue, buckets: Buckets, reader: Reader, writer: Writer, space: Space,
-        order: KeyOrder, tasks: Tasks, clock: Clock, policies: Policies, min_part: int = MIN_PART,
+        order: KeyOrder, tasks: Tasks, clock: Clock, policies: Policies, describing: Describing,
+        min_part: int = MIN_PART,
     ) -> None:  # fmt: skip
         self._disk = disk
         self._catalogue = catalogue
@@ -49,6 +51,7 @@ class Multipart:
         self._tasks = tasks
         self._clock = clock
         self._policies = policies
+        self._describing = describing
         self._min_part = min_part
         self._started, self._started_at = clock.monotonic(), clock.now()
 
@@ -179,15 +182,16 @@ class Multipart:
             size = sum(part.size for part in parts)
             reservation = await self._space.reserve_write(size, upload.name.bucket)
             staged = self._disk.stage()
+            etag = multipart_etag([part.etag for part in parts])
+            sizes = tuple(part.size for part in parts)
+            content = Content(upload.name, upload.headers, etag, staged, precondition, sizes, upload.id, visitor)
             try:
                 await self._assemble(parts, staged)
+                content = await self._describing.described(content)
             except BaseException:
                 reservation.release()
                 await staged.close()
                 raise
-            etag = multipart_etag([part.etag for part in parts])
-            sizes = tuple(part.size for part in parts)
-            content = Content(upload.name, upload.headers, etag, staged, precondition, sizes, upload.id, visitor)
             policy = self._writer.policy(upload.name, upload.ack, size, visitor)
             written = await self._writer.keep(content, staged, reservation, policy, Timings(self._clock))
             await self._drop(every)

@@ -59,6 +59,11 @@ class Policies:
         """Seconds after which an unfinished multipart upload is removed."""
         return self._write.multipart_expiry
 
+    @property
+    def alt_patience(self) -> float:
+        """Seconds a change waits for an alt that says nothing."""
+        return self._write.alt_patience
+
     def configured(self) -> list[str]:
         return list(self._buckets)
 

@@ -1,8 +1,9 @@
-"""The way of a read: memory, disk, flight, pass."""
+"""The way of a read: memory, disk, stub, flight, pass."""
 
 from __future__ import annotations
 
 import asyncio
+from enum import Enum, auto
 
 from tierproxy.errors import (
     AltMissing,
@@ -26,14 +27,23 @@ from tierproxy.store.fill import Demand, FillChoice, demand_of
 from tierproxy.store.flight import Flight, Flights
 from tierproxy.store.leases import Leases
 from tierproxy.store.lookup import Lookup
-from tierproxy.store.reading import BlobReading, ContentReading, FlightReading, PassReading
+from tierproxy.store.reading import BlobReading, ContentReading, FlightReading, PassReading, StubReading
 from tierproxy.store.shelf import Shelf
+from tierproxy.store.stubbing import Stubbing
 from tierproxy.store.tally import Tally
-from tierproxy.traffic import NOBODY, Outcome, Visitor
+from tierproxy.traffic import NOBODY, Outcome, Reason, Visitor
 
 LOOKS = 5
 """A blob can vanish between the look at the row and the open because of an overwrite; then the row says so. More often
 than this in a row is not a race."""
+
+
+class Heads(Enum):
+    """What of a stub will do for a read of an object whose body is not on disk."""
+
+    NONE = auto()  #: the body is wanted: by copies, or to have it on disk
+    RANGES = auto()  #: a range that lies inside
+    WHOLE = auto()  #: head and tail instead of the whole object, too
 
 
 class Reader:
@@ -42,6 +52,7 @@ class Reader:
     def __init__(
         self, *, hot: Hot, disk: DiskTier, alt: AltTier, catalogue: Catalogue, lookup: Lookup, flights: Flights,
         choice: FillChoice, shelf: Shelf, tally: Tally, leases: Leases, counters: Counters, clock: Clock,
+        stubbing: Stubbing,
     ) -> None:  # fmt: skip
         self._hot = hot
         self._disk = disk
@@ -55,20 +66,23 @@ class Reader:
         self._leases = leases
         self._counters = counters
         self._clock = clock
+        self._stubbing = stubbing
 
     async def landed(self, name: ObjectName) -> None:
         """Returns when a copy that is being made of ``name`` is in the catalogue, or given up."""
         await self._flights.landed(name)
 
-    async def open(self, name: ObjectName, select: Select = whole, visitor: Visitor = NOBODY) -> Reading:
-        """A get. Raises NoSuchBucket, NoSuchKey, whatever ``select`` raises, AltError, LostInAlt, Unreadable,
-        DiskUnavailable."""
+    async def open(
+        self, name: ObjectName, select: Select = whole, visitor: Visitor = NOBODY, *, stub: bool = False
+    ) -> Reading:  # fmt: skip
+        """A get. ``stub``: head and tail will do for the whole. Raises NoSuchBucket, NoSuchKey, whatever ``select``
+        raises, AltError, LostInAlt, Unreadable, DiskUnavailable."""
         hit = self._from_memory(name, select)
         if hit is not None:
             self._counters.memory_hits += 1
             return hit
         try:
-            reading = await self._open(name, select, visitor)
+            reading = await self._open(name, select, visitor, _heads(visitor, stub))
         except RequestError:
             raise
         except TierproxyError:
@@ -79,7 +93,7 @@ class Reader:
 
     async def fetch(self, name: ObjectName, select: Select = whole, visitor: Visitor = NOBODY) -> Reading:
         """``open``, but nobody's get: for copies."""
-        return self._from_memory(name, select) or await self._open(name, select, visitor)
+        return self._from_memory(name, select) or await self._open(name, select, visitor, Heads.NONE)
 
     def _from_memory(self, name: ObjectName, select: Select) -> Reading | None:
         found = self._hot.get(name)
@@ -88,17 +102,31 @@ class Reader:
         entry, content = found
         return ContentReading(entry, select(entry), Outcome.MEMORY, content, Timings(self._clock), tier=Tier.MEMORY)
 
-    async def _open(self, name: ObjectName, select: Select, visitor: Visitor) -> Reading:
+    async def _open(self, name: ObjectName, select: Select, visitor: Visitor, heads: Heads) -> Reading:
         timings = Timings(self._clock)
         for _ in range(LOOKS):
             known = await self._lookup.known(name)
             if known is None or known.blob is None:
-                return await self._miss(name, known, select, timings, visitor)
+                stub = await self._from_stub(known, select, timings, heads)
+                return stub if stub is not None else await self._miss(name, known, select, timings, visitor)
             entry = known
             reading = await self._hit(entry, select(entry), timings)
             if reading is not None:
                 return reading
         raise DiskUnavailable(f"the blob of {name} vanishes again and again")
+
+    async def _from_stub(
+        self, entry: Entry | None, select: Select, timings: Timings, heads: Heads
+    ) -> Reading | None:  # fmt: skip
+        """Without asking alt, or None. It is no miss of the body, so it makes no copy and regrets nothing."""
+        if heads is Heads.NONE or entry is None or entry.headers is None:
+            return None
+        range = select(entry)
+        if range is None and heads is Heads.RANGES:
+            return None
+        with timings.phase("stub"):
+            stub = await self._stubbing.find(entry, range)
+        return None if stub is None else StubReading(entry, range, timings, stub)
 
     async def _hit(self, entry: Entry, range: ByteRange | None, timings: Timings) -> Reading | None:
         """None: the row has changed, or has forgotten a damaged blob; look again."""
@@ -225,6 +253,12 @@ class Reader:
     def _check(self, entry: Entry, range: ByteRange | None) -> Fingerprint | None:
         """For bytes of alt that nobody else compares: only a whole object can be."""
         return self._flights.fingerprint(entry) if range is None else None
+
+
+def _heads(visitor: Visitor, stub: bool) -> Heads:
+    if stub:
+        return Heads.WHOLE
+    return Heads.NONE if visitor.reason is Reason.PREFETCH else Heads.RANGES
 
 
 def _purge_of(entry: Entry | None) -> Purge | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from tierproxy.errors import AltMissing, AltPrecondition, DiskError, LostInAlt, Unreadable
-from tierproxy.model import ByteRange, Entry, Tier
+from tierproxy.model import ByteRange, Entry, Stub, Tier
 from tierproxy.ports import AltBody, AltTier, OpenBlob
 from tierproxy.store.body import Fingerprint, Timings
 from tierproxy.store.calls import Purge
@@ -18,6 +18,8 @@ CHUNK = 256 * 1024
 
 class ContentReading:
     """All bytes at hand."""
+
+    stub: Stub | None = None
 
     def __init__(
         self, entry: Entry, range: ByteRange | None, outcome: Outcome, content: bytes, timings: Timings, *,
@@ -40,6 +42,31 @@ class ContentReading:
         """Nothing is held."""
 
 
+class StubReading:
+    """What is kept of an object whose body is not on disk: a range that lies inside, or (None) head and tail."""
+
+    tier = Tier.STUB
+    outcome = Outcome.STUB
+    fill = "stub"
+    purged: Purge | None = None
+
+    def __init__(self, entry: Entry, range: ByteRange | None, timings: Timings, stub: Stub) -> None:
+        """``range``: must be inside ``stub``."""
+        self.entry = entry
+        self.range = range
+        self.timings: Mapping[str, float] = timings.phases
+        self.stub = stub if range is None else None
+        whole = stub.head + stub.tail
+        self.content: bytes = whole if range is None else stub.piece(range.start, range.stop) or b""
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        if self.content:
+            yield self.content
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
 class StreamReading:
     """What the three streaming readings share: the range, and going on from alt when the near tier fails."""
 
@@ -47,6 +74,7 @@ class StreamReading:
     fill = "pass"
     outcome = Outcome.PASS
     purged: Purge | None = None
+    stub: Stub | None = None
     content: bytes | None = None
 
     def __init__(self, entry: Entry, range: ByteRange | None, timings: Timings) -> None:

@@ -13,8 +13,10 @@ from tierproxy.logs import event
 from tierproxy.model import Entry, ObjectName, State
 from tierproxy.ports import Alarms, Catalogue, Clock, DiskTier, HistoryLog, Hot
 from tierproxy.purges import REPAIR, Booking, Drop, Purged
+from tierproxy.store.calls import Room
 from tierproxy.store.counters import Counters
 from tierproxy.store.space import Space
+from tierproxy.store.stubbing import Stubbing
 from tierproxy.store.tasks import Tasks
 from tierproxy.traffic import Event, EventKind
 
@@ -31,9 +33,10 @@ class Shelf:
     def __init__(
         self, *, disk: DiskTier, catalogue: Catalogue, hot: Hot, space: Space, tasks: Tasks, clock: Clock,
         counters: Counters, alarms: Alarms, history: HistoryLog | None = None,
-        held: Callable[[ObjectName], bool] = lambda _name: False,
+        held: Callable[[ObjectName], bool] = lambda _name: False, stubbing: Stubbing | None = None,
     ) -> None:  # fmt: skip
-        """``held``: whether somebody is reading the blob of this name just now."""
+        """``held``: whether somebody is reading the blob of this name just now. ``stubbing``: None: what is purged
+        leaves nothing."""
         self._disk = disk
         self._catalogue = catalogue
         self._hot = hot
@@ -44,7 +47,9 @@ class Shelf:
         self._alarms = alarms
         self._history = history
         self._held = held
+        self._stubbing = stubbing
         self.on_change: list[Callable[[ObjectName], None]] = []
+        self.on_news: list[Callable[[ObjectName], None]] = []
 
     def changed(self, name: ObjectName, old: Entry | None) -> None:
         """loop. After the commit of a change to ``name``: nothing may serve ``old`` from now on; its blob is
@@ -54,8 +59,19 @@ class Shelf:
             self._alarms.clear(alarm, str(name))
         for forget in self.on_change:
             forget(name)
+        self.news(name)
         if old is not None and old.blob is not None:
             self.remove(name.bucket, [(old.blob, old.blob_bytes)])
+
+    def news(self, name: ObjectName) -> None:
+        """loop. After a commit from which on ``name`` may look different in a listing or to HEAD: every change, and
+        what alt taught the catalogue."""
+        for tell in self.on_news:
+            tell(name)
+
+    def room(self) -> Room:
+        """loop. The disk budget and what is used of it."""
+        return Room(self._space.settings.max_bytes, self._space.used, self._catalogue.totals().objects)
 
     def remove(self, bucket: str, blobs: Sequence[tuple[str, int]]) -> None:
         """loop. Unlink blobs of ``bucket`` no row names any more, in the background; (name, footprint) each."""
@@ -89,15 +105,21 @@ class Shelf:
                 await self._disk.quarantine(entry.blob or "")
 
     async def _purge(self, drops: Sequence[Drop], booking: Booking | None) -> Purged:
-        """One change of the catalogue for the whole batch. Rows are looked at before it, for the lines of history: what
-        it removes it removes as they were seen, or not at all."""
-        free = [drop for drop in drops if not self._held(drop.name)]
+        """One change of the catalogue for the whole batch. Rows are looked at before it, for the lines of history and
+        for stubs: what it removes it removes as they were seen, or not at all. Stubs are made first: a crash in between
+        leaves one too many, which nobody is shown while the blob is there."""
+        seen = {drop: self._catalogue.find(drop.name) for drop in drops if not self._held(drop.name)}
+        if self._stubbing is not None:
+            await self._stubbing.keep(list(seen), list(seen.values()))
+        free = [drop for drop in seen if not self._held(drop.name)]
         if booking is not None:
             booking = replace(booking, skipped=booking.skipped + len(drops) - len(free))
         at = self._clock.now()
-        lines = [self._line(drop, at) for drop in free] if self._history is not None else []
+        lines = [_line(drop, seen[drop], at) for drop in free] if self._history is not None else []
         went = await self._catalogue.drop_blobs(free, at=at, booking=booking)
         gone = [drop for drop, done in zip(free, went, strict=True) if done]
+        if self._stubbing is not None:
+            self._stubbing.forget(drop for drop, done in zip(free, went, strict=True) if not done)
         for drop in gone:
             self._hot.drop(drop.name)
             toll = self._counters.toll(drop.by)
@@ -112,13 +134,6 @@ class Shelf:
             total[drop.name.bucket] += drop.blob_bytes
         await self._unlink([drop.blob for drop in gone], total)
         return Purged(len(gone), total.total(), len(drops) - len(gone))
-
-    def _line(self, drop: Drop, at: float) -> Event:
-        row = self._catalogue.find(drop.name)
-        return Event(
-            at, EventKind.PURGE, drop.name, owner=(row and row.owner) or "", folder=(row and row.folder) or "",
-            size=row.size if row else 0, by=drop.by,
-        )  # fmt: skip
 
     async def _drop(self, entry: Entry) -> bool:
         """A repair's."""
@@ -138,3 +153,10 @@ class Shelf:
             event(log, logging.WARNING, "blobs not removed", count=len(blobs), error=error)
         for bucket, size in total.items():
             self._space.release(size, bucket)
+
+
+def _line(drop: Drop, row: Entry | None, at: float) -> Event:
+    return Event(
+        at, EventKind.PURGE, drop.name, owner=(row and row.owner) or "", folder=(row and row.folder) or "",
+        size=row.size if row else 0, by=drop.by,
+    )  # fmt: skip

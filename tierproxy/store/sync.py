@@ -6,6 +6,9 @@ then the page is written down, and the key has a row again. Completeness could n
 client wrote straight to alt behind the walk's back is in no page of it.
 
 A walk that was cut off is begun again: keys that have a row, and rows that have headers, cost nothing twice.
+
+With the headers come the ends of mails whose metadata proves them (``tierproxy.mail.skeleton``): with them as stubs a
+mail server rebuilds its index on an empty host, and no body was read.
 """
 
 from __future__ import annotations
@@ -14,8 +17,10 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from tierproxy.errors import AltMissing
-from tierproxy.model import AltObject, Entry, ObjectName, State
-from tierproxy.ports import AltTier, Catalogue
+from tierproxy.mail.metadata import facts_of
+from tierproxy.mail.skeleton import skeleton
+from tierproxy.model import AltObject, Entry, ObjectName, State, Stub
+from tierproxy.ports import AltTier, Catalogue, Stubs
 from tierproxy.store.evidence import Seen, agrees
 from tierproxy.store.walks import Progress, each, rows_in, silent
 
@@ -31,6 +36,7 @@ class SyncReport:
     objects: int = 0
     added: int = 0
     heads: int = 0  #: objects whose headers were learnt
+    stubs: int = 0  #: mails of which a stub was made from their metadata
     differing: int = 0  #: CLEAN rows that say another size or ETag than alt; left as they are, `check --alt` lists them
     lost: int = 0  #: CLEAN rows whose object alt does not have
     complete: bool = False
@@ -49,11 +55,11 @@ class SyncReport:
 
 class Sync:
     """One walk over ``bucket``. ``heads``: also ask for the headers of each object whose row has none, ``parallel`` at
-    a time; without it a row learns them at its first read."""
+    a time; without it a row learns them at its first read. ``stubs``: where those go that the headers make."""
 
     def __init__(
         self, *, catalogue: Catalogue, alt: AltTier, bucket: str, heads: bool = False, progress: Progress = silent,
-        parallel: int = PARALLEL,
+        parallel: int = PARALLEL, stubs: Stubs | None = None,
     ) -> None:  # fmt: skip
         self._catalogue = catalogue
         self._alt = alt
@@ -61,6 +67,7 @@ class Sync:
         self._heads = heads
         self._progress = progress
         self._parallel = parallel
+        self._stubs = stubs
         self._seen = Seen()
         self.report = SyncReport(bucket)
 
@@ -86,7 +93,10 @@ class Sync:
                 self.report.differing += 1
                 self.report.note("differing", f"{found.name}: {found.size} bytes {found.etag}")
         if self._heads:
-            await each([found.name for found in batch], self._learn, self._parallel)
+            made: list[tuple[ObjectName, int, Stub]] = []
+            await each([found.name for found in batch], lambda name: self._headers(name, made), self._parallel)
+            await self._keep(made)
+            self._progress("headers", self.report.heads, None)
 
     def _listed(self, found: AltObject) -> Entry:
         """What a listing tells: no headers, and alt's ETag, which may not be the client's."""
@@ -95,17 +105,38 @@ class Sync:
             found.name, generation, State.CLEAN, found.size, found.etag, found.modified_at, alt_etag=found.etag
         )  # fmt: skip
 
-    async def _learn(self, name: ObjectName) -> None:
+    async def _headers(self, name: ObjectName, made: list[tuple[ObjectName, int, Stub]]) -> None:
+        """Learn them, and add the stub they make to ``made``."""
         row = self._catalogue.find(name)
-        if row is None or row.state is not State.CLEAN or row.headers is not None:
+        if row is None or row.state is not State.CLEAN:
             return
+        if row.headers is None:
+            await self._learn(row)
+        row = self._catalogue.find(name)
+        stub = None if row is None else await self._skeleton(row)
+        if row is not None and stub is not None:
+            made.append((row.name, row.generation, stub))
+
+    async def _learn(self, row: Entry) -> None:
         try:
-            found = await self._alt.head(name)
+            found = await self._alt.head(row.name)
         except AltMissing:  # another writer removed it; the walk cannot hold that against the bucket
             return
         if agrees(found, row):
             await self._catalogue.learn(_learnt(row, found), expected=row.generation)
             self.report.heads += 1
+
+    async def _skeleton(self, row: Entry) -> Stub | None:
+        """Of a mail whose body is not on disk. A stub that is there already may hold more."""
+        if self._stubs is None or row.headers is None or row.blob is not None:
+            return None
+        made = skeleton(facts_of(row.headers.metadata), row.size)
+        return None if made is None or await self._stubs.has(row.name, row.generation) else made
+
+    async def _keep(self, made: list[tuple[ObjectName, int, Stub]]) -> None:
+        if self._stubs is not None and made:
+            await self._stubs.put_all(made)
+            self.report.stubs += len(made)
 
     async def _count_lost(self) -> None:
         async for page in rows_in(self._catalogue, State.CLEAN, self._bucket):

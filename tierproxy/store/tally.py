@@ -24,7 +24,7 @@ from tierproxy.store.counters import Counters
 from tierproxy.store.pending import NAMES, Pending
 from tierproxy.store.rollups import Rollups
 from tierproxy.store.scans import Scans
-from tierproxy.traffic import DAY, HITS, Correction, Event, EventKind, Reason, Regret, Visitor
+from tierproxy.traffic import DAY, HITS, Correction, Event, EventKind, Outcome, Reason, Regret, Visitor
 
 log = logging.getLogger(__name__)
 RECENT = 100_000
@@ -96,6 +96,9 @@ class Tally:
         if reading.timings:
             self._counters.spent("get", reading.timings)
         named = self._named(name, entry, visitor)
+        if reading.outcome is Outcome.STUB:
+            self._glimpsed(reading, visitor, sent, at, named)
+            return
         place = visitor.client, name
         before = self._recent.get(place) if reading.range is not None else None
         first = before is None or now - before[0] >= self._window
@@ -109,6 +112,17 @@ class Tally:
             Event(
                 at, EventKind.READ, name, named[0], named[1], entry.size, sent, reading.outcome, reason,
                 visitor.client, by, first,
+            )
+        )  # fmt: skip
+
+    def _glimpsed(self, reading: Reading, visitor: Visitor, sent: int, at: float, named: tuple[str, str]) -> None:
+        """Head or tail of a body that is not on disk: a line of history and no read. Rules count reads to learn which
+        bodies are wanted near, and for this nobody wanted one."""
+        entry, reason = reading.entry, visitor.reason or self._told(reading.entry.name, visitor) or Reason.PERSON
+        self._history.note(
+            Event(
+                at, EventKind.READ, entry.name, named[0], named[1], entry.size, sent, reading.outcome, reason,
+                visitor.client, first=False,
             )
         )  # fmt: skip
 

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from tierproxy.model import Ack, BucketRow, Entry, Headers, ListPage, ListRequest, ObjectName
 from tierproxy.purges import Booking, Drop, Purged
 from tierproxy.store.buckets import Buckets
-from tierproxy.store.calls import ANYTHING, Precondition, Reading, Select, Write, Written, whole
+from tierproxy.store.calls import ANYTHING, Precondition, Reading, Room, Select, Write, Written, whole
 from tierproxy.store.copying import Copier
 from tierproxy.store.counters import Counters
 from tierproxy.store.deleter import Deleter
+from tierproxy.store.feed import ChangeFeed, Listener
 from tierproxy.store.listing import Listings
 from tierproxy.store.lookup import Lookup
 from tierproxy.store.multipart import Multipart
@@ -28,6 +29,7 @@ class TieredStore:
     def __init__(
         self, *, buckets: Buckets, lookup: Lookup, reader: Reader, writer: Writer, deleter: Deleter, copier: Copier,
         multipart: Multipart, listings: Listings, shelf: Shelf, space: Space, counters: Counters, tally: Tally,
+        feed: ChangeFeed,
     ) -> None:  # fmt: skip
         self._buckets = buckets
         self._lookup = lookup
@@ -41,11 +43,14 @@ class TieredStore:
         self.space = space
         self.counters = counters
         self._tally = tally
+        self.feed = feed
 
-    async def open(self, name: ObjectName, select: Select = whole, *, visitor: Visitor = NOBODY) -> Reading:
-        """GetObject for ``visitor``. Errors: ``Reader.open``."""
+    async def open(
+        self, name: ObjectName, select: Select = whole, *, visitor: Visitor = NOBODY, stub: bool = False
+    ) -> Reading:  # fmt: skip
+        """GetObject for ``visitor``. ``stub``: head and tail will do for the whole. Errors: ``Reader.open``."""
         self._buckets.require(name.bucket)
-        return await self._reader.open(name, select, visitor)
+        return await self._reader.open(name, select, visitor, stub=stub)
 
     async def landed(self, name: ObjectName) -> None:
         """Returns when a copy that a read of ``name`` has begun is in the catalogue, or given up."""
@@ -86,6 +91,15 @@ class TieredStore:
     async def page(self, request: ListRequest) -> ListPage:
         """ListObjectsV2. Errors: ``Listings.page``."""
         return await self._listings.page(request)
+
+    def listen(self, bucket: str, prefix: str = "") -> Listener:
+        """loop. Hear of changes from now on. Raises NoSuchBucket, ShuttingDown."""
+        self._buckets.require(bucket)
+        return self.feed.listen(bucket, prefix)
+
+    def room(self) -> Room:
+        """loop. The disk budget."""
+        return self._shelf.room()
 
     async def purge(self, drops: Sequence[Drop], *, booking: Booking | None = None) -> Purged:
         """``tierproxy.ports.Purgeable``."""

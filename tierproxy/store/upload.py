@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
+from typing import Any
 
 from tierproxy.config.sections import QueueSection
 from tierproxy.errors import DiskError, StaleGeneration, TierproxyError
@@ -78,6 +79,11 @@ class UploadQueue:
             return False
         return await asyncio.shield(self._start(job))
 
+    def adopt(self, job: Job, work: Coroutine[Any, Any, None]) -> None:
+        """loop. ``work`` is the running try of ``job``, begun before the job was: raises as ``perform`` does. Nothing
+        of an older job of the name is left."""
+        self._start(job, work)
+
     async def run(self) -> None:
         """Until cancelled. Jobs that are running go on; see ``stop``."""
         while not self._stopping:
@@ -107,21 +113,22 @@ class UploadQueue:
                 self._start(job)
                 free -= 1
 
-    def _start(self, job: Job) -> asyncio.Task[bool]:
-        task = asyncio.get_running_loop().create_task(self._try(job), name=f"upload {job.name}")
+    def _start(self, job: Job, work: Coroutine[Any, Any, None] | None = None) -> asyncio.Task[bool]:
+        task = asyncio.get_running_loop().create_task(self._try(job, work), name=f"upload {job.name}")
         self._running[job.name] = (job.generation, task)
         task.add_done_callback(lambda done: self._ended(job, done))
         return task
 
     def _ended(self, job: Job, task: asyncio.Task[bool]) -> None:
-        del self._running[job.name]
+        if self._running.get(job.name) == (job.generation, task):
+            del self._running[job.name]
         if not task.cancelled() and task.exception() is not None:
             event(log, logging.ERROR, "upload broke", name=job.name, error=task.exception())
         self._wake.set()
 
-    async def _try(self, job: Job) -> bool:
+    async def _try(self, job: Job, work: Awaitable[None] | None) -> bool:
         try:
-            await self._perform(job)
+            await (work or self._perform(job))
         except StaleGeneration:  # a newer job took its place meanwhile
             return False
         except Exception as error:  # noqa: BLE001 - a defect, too, must not make the queue try again at once

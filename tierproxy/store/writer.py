@@ -10,9 +10,9 @@ import asyncio
 import logging
 from dataclasses import replace
 
-from tierproxy.errors import AltError, DiskError, TierproxyError
+from tierproxy.errors import AltError, DiskError, StaleGeneration, TierproxyError
 from tierproxy.logs import event
-from tierproxy.model import Ack, BlobLabel, Entry, Headers, ObjectName, OnAltDown, SealedBlob, State
+from tierproxy.model import Ack, BlobLabel, Entry, Headers, Job, ObjectName, OnAltDown, SealedBlob, State
 from tierproxy.ports import Catalogue, Clock, DiskTier, Staged
 from tierproxy.store.around import Around
 from tierproxy.store.body import Timings
@@ -20,8 +20,10 @@ from tierproxy.store.buckets import Buckets
 from tierproxy.store.calls import ANYTHING, Write, Written
 from tierproxy.store.changes import Changes, Content, received
 from tierproxy.store.counters import Counters
+from tierproxy.store.describing import Describing
 from tierproxy.store.health import AltHealth
 from tierproxy.store.order import KeyOrder
+from tierproxy.store.patience import Patience, Sending
 from tierproxy.store.policies import Policies, WritePolicy
 from tierproxy.store.space import Reservation, Space
 from tierproxy.store.tasks import Tasks
@@ -37,7 +39,7 @@ class Writer:
     def __init__(
         self, *, disk: DiskTier, catalogue: Catalogue, changes: Changes, around: Around, buckets: Buckets,
         policies: Policies, order: KeyOrder, space: Space, queue: UploadQueue, health: AltHealth, tasks: Tasks,
-        clock: Clock, counters: Counters,
+        clock: Clock, counters: Counters, describing: Describing, patience: Patience,
     ) -> None:  # fmt: skip
         self._disk = disk
         self._catalogue = catalogue
@@ -52,6 +54,8 @@ class Writer:
         self._tasks = tasks
         self._clock = clock
         self._counters = counters
+        self._describing = describing
+        self._patience = patience
 
     async def write(self, call: Write) -> Written:
         """Raises NoSuchBucket, BadBody, PreconditionFailed, OutOfSpace (ack disk), AltError."""
@@ -84,7 +88,7 @@ class Writer:
                 event(log, logging.WARNING, "disk failed, writing to alt only", name=call.name, error=error)
                 return await self._around.go_on(call, staged, timings)
             call.check.verify(staged.size)
-            content = received(call, staged, call.check)
+            content = await self._describing.described(received(call, staged, call.check))
             handed_over = True
             return await self._tasks.finish(self.keep(content, staged, reservation, policy, timings), "write")
         finally:
@@ -152,13 +156,33 @@ class Writer:
             return sealed
 
     async def _queue_up(
-        self, content: Content, entry: Entry, sealed: SealedBlob, reservation: Reservation, timings: Timings
-    ) -> Written:
-        """Commit as DIRTY with a job for the upload queue."""
+        self, content: Content, entry: Entry, sealed: SealedBlob, reservation: Reservation, timings: Timings,
+        sending: Sending[str] | None = None,
+    ) -> Written:  # fmt: skip
+        """Commit as DIRTY with a job for the upload queue. ``sending`` is a request under way that would do the job."""
         dirty = entry.with_blob(sealed, at=self._clock.now(), state=State.DIRTY)
-        with timings.phase("disk"):
-            written = await self._changes.commit(content, dirty, reservation, self._changes.job(dirty))
+        job = self._changes.job(dirty)
+        committed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        if sending is not None and sending.pending:
+            self._queue.adopt(job, self._late(job, sending, committed))  # before the job is there for another try
+        try:
+            with timings.phase("disk"):
+                written = await self._changes.commit(content, dirty, reservation, job)
+            committed.set_result(True)
+        finally:
+            if not committed.done():
+                committed.set_result(False)
         return Written(written, timings.phases)
+
+    async def _late(self, job: Job, sending: Sending[str], committed: asyncio.Future[bool]) -> None:
+        """The try of ``job`` that was begun before it. What cannot be read any more is sent again from the blob."""
+        try:
+            if not await committed:
+                raise StaleGeneration
+            alt_etag = await sending.task
+        finally:
+            await sending.give_up()
+        await self._catalogue.uploaded(job.name, job.generation, alt_etag)
 
     async def _to_both(
         self, content: Content, current: Entry | None, staged: Staged, reservation: Reservation, policy: WritePolicy,
@@ -173,16 +197,18 @@ class Writer:
         timings: Timings,
     ) -> Written:  # fmt: skip
         entry = self._changes.entry(content, State.CLEAN)
+        sending = self._patience.sending(
+            content.name.bucket, content.source,
+            lambda source: self._changes.send(replace(content, source=source), entry, current, timings),
+        )  # fmt: skip
         disk, alt = await asyncio.gather(
-            self._store(staged, entry, timings),
-            self._changes.send(content, entry, current, timings),
-            return_exceptions=True,
-        )
+            self._store(staged, entry, timings), sending.answer(), return_exceptions=True
+        )  # fmt: skip
         for outcome in (disk, alt):
             if isinstance(outcome, BaseException) and not isinstance(outcome, TierproxyError):
                 raise outcome
         if isinstance(alt, AltError):
-            return await self._without_alt(content, entry, current, disk, alt, reservation, policy, timings)
+            return await self._without_alt(content, entry, current, disk, alt, sending, reservation, policy, timings)
         if isinstance(alt, BaseException):  # the source, our own disk, could not be read
             await self._changes.undone(current, alt)
             raise alt
@@ -196,13 +222,14 @@ class Writer:
 
     async def _without_alt(
         self, content: Content, entry: Entry, current: Entry | None, disk: SealedBlob | BaseException, error: AltError,
-        reservation: Reservation, policy: WritePolicy, timings: Timings,
+        sending: Sending[str], reservation: Reservation, policy: WritePolicy, timings: Timings,
     ) -> Written:  # fmt: skip
         """Alt did not confirm. Queue it, or undo everything and say so."""
         queue = policy.on_alt_down is OnAltDown.QUEUE and not self._changes.queue_is_wrong(content, error)
         if queue and isinstance(disk, SealedBlob):
             event(log, logging.WARNING, "queued, alt did not take it", name=content.name, error=error)
-            return await self._queue_up(content, entry, disk, reservation, timings)
+            return await self._queue_up(content, entry, disk, reservation, timings, sending)
+        await sending.give_up()
         if isinstance(disk, SealedBlob):
             await self._changes.discard(disk)
         await self._changes.undone(current, error)
@@ -214,7 +241,7 @@ class Writer:
         """The queue has work for this name, so alt is the queue's to change: go through it, and see how far it gets."""
         written = await self._to_disk(content, staged, reservation, timings)
         with timings.phase("queue"):
-            await self._queue.attempt(self._changes.job(written.entry))
+            await self._changes.attempted(self._changes.job(written.entry))
         now = self._catalogue.find(content.name)
         same = now is not None and now.generation == written.entry.generation
         return replace(written, entry=now) if same and now else written

@@ -223,12 +223,13 @@ class FaultyAlt:
 
     async def copy(
         self, source: ObjectName, target: ObjectName, headers: Headers | None, *, etag: str | None = None,
-        match: str | None = None, create: bool = False, target_match: str | None = None,
+        match: str | None = None, create: bool = False, target_match: str | None = None, known: AltObject | None = None,
     ) -> str:  # fmt: skip
         def copy() -> Awaitable[str]:
             return self.alt.copy(
-                source, target, headers, etag=etag, match=match, create=create, target_match=target_match
-            )
+                source, target, headers, etag=etag, match=match, create=create, target_match=target_match,
+                known=known,
+            )  # fmt: skip
 
         return await self._run("copy", target, copy)
 

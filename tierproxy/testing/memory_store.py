@@ -16,6 +16,7 @@ from tierproxy.errors import (
     NoSuchKey,
     NoSuchUpload,
     PreconditionFailed,
+    ShuttingDown,
 )
 from tierproxy.model import (
     Ack,
@@ -29,28 +30,33 @@ from tierproxy.model import (
     ObjectName,
     Part,
     State,
+    Stub,
     Tier,
     Upload,
 )
 from tierproxy.ports import BodyCheck
-from tierproxy.store.calls import ANYTHING, Precondition, Purge, Reading, Select, Write, Written, whole
+from tierproxy.store.calls import ANYTHING, Precondition, Purge, Reading, Room, Select, Write, Written, whole
+from tierproxy.store.feed import Listener
 from tierproxy.traffic import NOBODY, Outcome, Visitor
 
 NOW = 1_700_000_000.25
 
 
 class MemoryReading:
-    def __init__(self, store: MemoryStore, entry: Entry, chosen: ByteRange | None, data: bytes) -> None:
+    def __init__(
+        self, store: MemoryStore, entry: Entry, chosen: ByteRange | None, data: bytes, stub: Stub | None = None
+    ) -> None:
         self._store = store
         self.entry = entry
         self.range = chosen
         self._data = data
-        self.tier = Tier.MEMORY if store.chunk == 0 else Tier.DISK
-        self.outcome = Outcome.MEMORY if store.chunk == 0 else Outcome.DISK
-        self.fill = "hit"
+        self.tier = Tier.STUB if stub else Tier.MEMORY if store.chunk == 0 else Tier.DISK
+        self.outcome = Outcome(self.tier)
+        self.fill = "stub" if stub else "hit"
         self.purged: Purge | None = None
+        self.stub = stub
         self.timings: Mapping[str, float] = {"disk": 0.5}
-        self.content = data if store.chunk == 0 else None
+        self.content = data if stub or store.chunk == 0 else None
         self.closed = False
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -70,7 +76,7 @@ class MemoryReading:
 class MemoryStore:
     """``chunk``: 0 answers from memory, else reads stream in pieces of this size. ``break_at``: offset at which a
     stream fails with ``break_with``. ``fail``: raised by every call. ``gate``: writes, copies and completions
-    wait for it."""
+    wait for it. ``stubs``: what those who accept a stub get of these names."""
 
     chunk: int = 0
     break_at: int | None = None
@@ -78,6 +84,7 @@ class MemoryStore:
     fail: Exception | None = None
     gate: asyncio.Event | None = None
     objects: dict[ObjectName, tuple[Entry, bytes]] = field(default_factory=dict)
+    stubs: dict[ObjectName, Stub] = field(default_factory=dict)
     rows: dict[str, BucketRow] = field(default_factory=lambda: {"mail": BucketRow("mail", NOW, False, True)})
     writes: list[Write] = field(default_factory=list)
     abandoned: list[BaseException] = field(default_factory=list)
@@ -112,11 +119,16 @@ class MemoryStore:
             raise NoSuchKey
         return self.objects[name]
 
-    async def open(self, name: ObjectName, select: Select = whole, *, visitor: Visitor = NOBODY) -> MemoryReading:
+    async def open(
+        self, name: ObjectName, select: Select = whole, *, visitor: Visitor = NOBODY, stub: bool = False
+    ) -> MemoryReading:  # fmt: skip
         self.visitors.append(visitor)
         entry, data = self._find(name)
         chosen = select(entry)
         self.open_readings += 1
+        kept = self.stubs.get(name)
+        if kept is not None and stub and chosen is None:
+            return MemoryReading(self, entry, None, kept.head + kept.tail, kept)
         return MemoryReading(self, entry, chosen, data if chosen is None else data[chosen.start : chosen.stop])
 
     def delivered(self, reading: Reading, visitor: Visitor, sent: int, seconds: float) -> None:
@@ -212,12 +224,21 @@ class MemoryStore:
             if len(objects) + len(prefixes) == request.limit:
                 return ListPage(tuple(objects), tuple(prefixes), self._last(objects, prefixes))
             entry = self.objects[name][0]
-            objects.append(Listed(key, entry.size, entry.etag, entry.written_at))
+            headers = entry.headers if request.headers else None
+            objects.append(Listed(key, entry.size, entry.etag, entry.written_at, headers))
         return ListPage(tuple(objects), tuple(prefixes), None)
 
     @staticmethod
     def _last(objects: list[Listed], prefixes: list[str]) -> str:
         return max([listed.key for listed in objects] + prefixes)
+
+    def listen(self, bucket: str, prefix: str = "") -> Listener:
+        """Nobody tells of changes here."""
+        self.bucket(bucket)
+        raise ShuttingDown
+
+    def room(self) -> Room:
+        return Room(2**30, sum(len(data) for _, data in self.objects.values()), len(self.objects))
 
     def buckets(self) -> list[BucketRow]:
         return sorted(self.rows.values(), key=lambda row: row.name)

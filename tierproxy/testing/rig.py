@@ -11,7 +11,8 @@ from typing import cast
 
 from tierproxy.alt.memory import MemoryAlt
 from tierproxy.clock import SystemClock
-from tierproxy.config.sections import BucketSection, Config, HistorySection, NodeSection, ScrubSection
+from tierproxy.config.sections import BucketSection, Config, HistorySection, NodeSection, ScrubSection, StubsSection
+from tierproxy.config.values import Size
 from tierproxy.disk.fsio import Files
 from tierproxy.model import Ack, Entry, Headers, JobKind, ObjectName, Tier
 from tierproxy.node import Node, Parts
@@ -27,11 +28,11 @@ BUCKET = "mail"
 
 
 def config_for(root: Path, **sections: object) -> Config:
-    """A configuration of one exclusive bucket ``mail`` below ``root``, without scrub and history; ``sections`` replace
-    whole sections."""
+    """A configuration of one exclusive bucket ``mail`` below ``root``, without scrub, history and stubs; ``sections``
+    replace whole sections."""
     base = Config(
         node=NodeSection(data_dir=str(root)), bucket=(BucketSection(name=BUCKET),), scrub=ScrubSection(enabled=False),
-        history=HistorySection(enabled=False),
+        history=HistorySection(enabled=False), stubs=StubsSection(max_bytes=Size(0)),
     )  # fmt: skip
     return dataclasses.replace(base, **sections)  # type: ignore[arg-type]
 

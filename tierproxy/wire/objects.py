@@ -73,7 +73,7 @@ class Account(Document):
 
     ``fate``: what the next run of the rules does, ``fate_text`` the same in words; ``pressure_text`` and
     ``change_text``: what pressure does, and when the fate changes by itself. ``warnings``: what is doubtful about the
-    rules in force.
+    rules in force. ``stub``: head and tail are kept on disk; null: no, or there is no node to know.
     """
 
     object: str
@@ -96,6 +96,7 @@ class Account(Document):
     purged_at: float | None
     purged_by: str | None
     purged_run: int | None
+    stub: bool | None = None
     shadow: bool | None
     shadow_by: str | None
     rules_version: int

@@ -25,11 +25,13 @@ class Safety(Document):
 
 
 class Hits(Document):
-    """Gets of a time: all, those from memory or disk, and their share."""
+    """Gets of bodies in a time: all, those from memory or disk, and their share. ``stubs``: gets answered with head or
+    tail of a body that is not on disk, which are none of these."""
 
     gets: int
     hits: int
     ratio: Ratio | None
+    stubs: int = 0
 
 
 class PeoplesHits(Document):
@@ -85,9 +87,9 @@ class BucketUse(Document):
 
 
 class Tier(Document):
-    """What a tier holds. ``objects`` of alt are those the catalogue knows."""
+    """What a tier holds. ``objects`` of alt are those the catalogue knows; stubs are heads and tails."""
 
-    tier: Literal["memory", "disk", "alt"]
+    tier: Literal["memory", "disk", "stub", "alt"]
     objects: int
     bytes: int
     max_bytes: int | None = None

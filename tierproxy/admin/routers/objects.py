@@ -63,7 +63,10 @@ def _looks(router: APIRouter, services: Services) -> None:
         """Where it is, every rule with its numbers, which one decides, what the next run, pressure and time itself do
         to it. 404 for an object the catalogue does not know."""
         config, now, name = services.config(), services.clock.now(), desk.name_of(target)
-        return await services.desk.ask(lambda catalogue: explaining.account(config, catalogue, now, name))
+        found = await services.desk.ask(lambda catalogue: explaining.account(config, catalogue, now, name))
+        row = services.catalogue.find(name)
+        stub = row is not None and await services.stubs.has(name, row.generation)
+        return found.model_copy(update={"stub": True}) if stub else found
 
 
 def _pins(router: APIRouter, services: Services, snapshots: Snapshots) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tierproxy.alt.limit import Counted
+from tierproxy.alt.opening import open_alt
 from tierproxy.cli.client import Door
 from tierproxy.cli.demo.home import BUCKET, Delivered, Home
 from tierproxy.cli.demo.play import CLIENTS, Phase, Player
@@ -30,7 +31,7 @@ from tierproxy.model import ObjectName
 from tierproxy.node import Node
 from tierproxy.offload import ThreadPool
 from tierproxy.purges import OPERATOR, Drop
-from tierproxy.wiring import build, open_alt
+from tierproxy.wiring import build
 
 HOST = "127.0.0.1"
 PORT = 9300

@@ -235,6 +235,36 @@ async def a_copy_demands_the_right_source(rig: Rig) -> None:
         await rig.alt.head(rig.name("to"))
 
 
+async def a_copy_of_what_is_known_is_the_same(rig: Rig) -> None:
+    await rig.alt.put(rig.name("k"), BytesSource(BODY), RICH, md5=md5(BODY), etag="abc-2", parts=(5, 6))
+    known = await rig.alt.head(rig.name("k"))
+    await rig.alt.copy(rig.name("k"), rig.name("kept"), None, known=known)
+    await rig.alt.copy(rig.name("k"), rig.name("own"), PLAIN, etag="def-2", match=known.etag, known=known)
+    kept, own = await rig.alt.head(rig.name("kept")), await rig.alt.head(rig.name("own"))
+    assert (kept.client_etag, kept.headers, kept.parts, own.client_etag, own.headers) == (
+        None,
+        RICH,
+        (),
+        "def-2",
+        PLAIN,
+    )
+    assert [await rig.read(key) for key in ("kept", "own")] == [BODY, BODY]
+
+
+async def a_copy_of_what_is_wrongly_known_is_not_made(rig: Rig) -> None:
+    etag = await rig.put("k", b"before")
+    known = await rig.alt.head(rig.name("k"))
+    await rig.put("k", b"after!")
+    for target in ("to", "k"):
+        with pytest.raises(AltUnavailable):
+            await rig.alt.copy(rig.name("k"), rig.name(target), PLAIN, match=etag, known=known)
+    await rig.alt.delete(rig.name("k"))
+    with pytest.raises(AltMissing):
+        await rig.alt.copy(rig.name("k"), rig.name("to"), PLAIN, match=etag, known=known)
+    with pytest.raises(AltMissing):
+        await rig.alt.head(rig.name("to"))
+
+
 async def a_copy_is_not_made_over_another_object(rig: Rig) -> None:
     etag = await rig.put("k")
     held = await rig.put("held", b"first")
@@ -347,6 +377,8 @@ PROMISES: tuple[Promise, ...] = (
     a_copy_has_its_own_client_etag,
     a_copy_onto_itself_replaces_headers,
     a_copy_demands_the_right_source,
+    a_copy_of_what_is_known_is_the_same,
+    a_copy_of_what_is_wrongly_known_is_not_made,
     a_copy_is_not_made_over_another_object,
     an_etag_is_an_md5_unless_alt_says_otherwise,
     awkward_keys_are_themselves,

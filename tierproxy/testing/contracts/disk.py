@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import xxhash
 
 from tierproxy.errors import BadBody, BlobCorrupt, BlobMissing, DiskError
-from tierproxy.model import BlobLabel, Headers, ObjectName, SealedBlob
+from tierproxy.model import BlobFacts, BlobLabel, Headers, ObjectName, SealedBlob, Stub
 from tierproxy.ports import DiskTier, OpenBlob, Staged
 
 SIZES = (0, 1, 16_384, 65_537, 262_144, 262_145, 1_048_576, 1_048_577, 2_500_000)
@@ -291,6 +291,25 @@ async def a_quarantined_blob_is_no_blob_any_more(rig: Rig) -> None:
     assert await names(rig.disk) == set()
 
 
+async def ends_of_blobs_are_exact_and_verified(rig: Rig) -> None:
+    sealed = [await put(rig.disk, body_of(size)) for size in SIZES]
+    facts = [BlobFacts(one.name, one.size, LABEL.generation, one.xxh3) for one in sealed]
+    for head, tail in ((64, 64), (8192, 1024), (300_000, 300_000)):
+        for one, stub in zip(sealed, await rig.disk.ends(facts, head, tail), strict=True):
+            body = body_of(one.size)
+            all_of_it = one.size <= head + tail
+            assert stub == Stub(one.size, body if all_of_it else body[:head], b"" if all_of_it else body[-tail:])
+    assert await rig.disk.ends([], 1, 1) == []
+    rig.lose(sealed[0].name)
+    rig.damage(sealed[3].name, 10)
+    rig.damage(sealed[8].name, 2_000_000)  # no block of its ends
+    facts[1] = facts[1]._replace(generation=LABEL.generation + 1)
+    found = await rig.disk.ends(facts, 8192, 1024)
+    assert [number for number, stub in enumerate(found) if stub is None] == [0, 1, 3]
+    rig.damage(sealed[8].name, 2_500_000 - 10)
+    assert await rig.disk.ends(facts[8:], 8192, 1024) == [None]
+
+
 async def parts_are_kept_apart_from_blobs(rig: Rig) -> None:
     for size in (10, 1_500_000):
         body, check = body_of(size), Md5Check()
@@ -342,6 +361,7 @@ PROMISES: tuple[Promise, ...] = (
     verify_tells_what_a_blob_says_of_itself,
     a_lost_file_is_missing,
     a_quarantined_blob_is_no_blob_any_more,
+    ends_of_blobs_are_exact_and_verified,
     parts_are_kept_apart_from_blobs,
     many_write_at_once,
     free_space_is_told,

@@ -19,6 +19,7 @@ from typing import Any
 from tierproxy.model import State
 from tierproxy.rules.evaluate import METADATA
 from tierproxy.rules.model import (
+    PURGING,
     ActionKind,
     Condition,
     Measure,
@@ -75,8 +76,8 @@ class Decisions:
         self._names = _namespace(columns, self._texts.mask)
         self._timezone = rules.schedule.timezone
         acting = [(number, rule) for number, rule in enumerate(rules.rules) if rule.then is not None]
-        self.purging = _indexes(rules, ActionKind.PURGE)
-        self.keeping = _indexes(rules, ActionKind.KEEP, ActionKind.TRIM)
+        self.purging = _indexes(rules, *PURGING)
+        self.keeping = _indexes(rules, ActionKind.KEEP)
         self.pinning = _indexes(rules, ActionKind.PIN)
         self.windows = any(_windowed(one, Measure.READS) for _, rule in acting for one in rule.when)
         self.machine_windows = any(_windowed(one, Measure.MACHINE_READS) for _, rule in acting for one in rule.when)
@@ -339,7 +340,7 @@ def _windowed(condition: Condition, measure: Measure) -> bool:
 def _patient(rule: Rule) -> bool:
     """Whether a read can only save an object from this rule, never make it purge sooner: then reads need no new look.
     What purges may turn false by a read, what keeps may turn true."""
-    purges = rule.then is not None and rule.then.kind is ActionKind.PURGE
+    purges = rule.then is not None and rule.then.purges
     return all(_moved_by_a_read(one) <= {not purges} for one in rule.when)
 
 

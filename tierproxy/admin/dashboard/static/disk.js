@@ -4,7 +4,7 @@ import { bytes, count, exactly, share } from "./format.js";
 import { Panel, verdict } from "./panel.js";
 import { scrollBox, table } from "./table.js";
 
-const NAMES = { memory: "Memory", disk: "Disk", alt: "S3" };
+const NAMES = { memory: "Memory", disk: "Disk", stub: "Stubs", alt: "S3" };
 
 /** @param {HTMLElement} root @param {import("./panel.js").Page} page */
 export function mount(root, page) {

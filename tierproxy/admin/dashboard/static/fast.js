@@ -48,9 +48,10 @@ function hitTable(speed) {
       ratioCell(all.ratio, `${count(all.hits)} of ${count(all.gets)} gets`), count(all.gets)];
   });
   const numeric = true;
+  const stubs = speed.hits.week?.stubs ? ` ${count(speed.hits.week.stubs)} gets within a week were answered with heads and tails of mails that are not on disk, and are not in this table.` : "";
   return h("div", {}, scrollBox("Hit ratios", table("Share of reads and gets served from memory or disk",
     [{ title: "Time", unseen }, { title: "People", numeric }, { title: "Reads", numeric }, { title: "Everything", numeric }, { title: "Gets", numeric }], rows)),
-  h("p.panel-note.inset", {}, `${rate(speed.per_second)} gets a second. A read by a person may take several gets; scans, backups and index runs count under everything.`));
+  h("p.panel-note.inset", {}, `${rate(speed.per_second)} gets a second. A read by a person may take several gets; scans, backups and index runs count under everything.${stubs}`));
 }
 
 /** @param {number|null} ratio @param {string} title */

@@ -88,7 +88,7 @@ const time = (at) => new Date(at * 1000).toISOString();
 
 /** @param {any} point */
 function allRatio(point) {
-  const all = point ? Object.values(point.gets).reduce((sum, one) => sum + one, 0) : 0;
+  const all = point ? Object.values(point.gets).reduce((sum, one) => sum + one, 0) - (point.gets.stub ?? 0) : 0;
   return all ? ((point.gets.memory ?? 0) + (point.gets.disk ?? 0)) / all : null;
 }
 

@@ -1,0 +1,1 @@
+"""What ``bench_dovecot.py`` puts side by side: directories that keep mail, and what Dovecot does with them."""

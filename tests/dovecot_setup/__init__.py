@@ -1,0 +1,1 @@
+"""Setting Dovecot up for a mount, and every trap."""

@@ -1,0 +1,26 @@
+"""A short run of the bench of Dovecot: every contender is measured, and nothing is left behind."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.dovecot.conftest import need_dovecot, need_fuse
+from tests.loadtests.test_load_scripts import run
+
+CONTENDERS = ("ext4", "tierproxy, both", "tierproxy, disk", "s3fs", "rclone", "bindfs")
+
+
+@pytest.mark.slow
+@pytest.mark.clients
+def test_every_contender_is_measured() -> None:
+    need_dovecot()
+    need_fuse()
+    with tempfile.TemporaryDirectory(prefix="tpb-") as name:  # pytest's own is too long for sockets
+        size = ("--rounds", "1", "--size", "2", "--resync", "10", "--seconds", "1", "--users", "3")
+        output = run("bench_dovecot.py", *size, "--dir", Path(name))
+        assert not list(Path(name).iterdir())
+    for line in (*CONTENDERS, "force-resync of 10 mails", "3 users read and receive at once", "goals met"):
+        assert line in output

@@ -1,0 +1,94 @@
+"""What is kept of bodies that leave the disk, and when an answer may come of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+from tierproxy.config.sections import StubsSection
+from tierproxy.model import BlobFacts, ByteRange, Entry, Stub
+from tierproxy.ports import Clock, DiskTier, Source, Stubs
+from tierproxy.purges import Drop
+
+GROUP = 32  #: blobs that are read in one job of the disk tier's threads: no read of a client waits long behind them
+AT_ONCE = 3  #: such jobs at the same time
+PERIOD = 1.0
+
+
+class Stubbing:
+    """A stub is served for the row of its generation alone, and only while that has no blob; so it may be there early,
+    late or not at all, and nothing has to be undone after a crash."""
+
+    def __init__(self, stubs: Stubs, disk: DiskTier, clock: Clock, settings: StubsSection) -> None:
+        self._stubs = stubs
+        self._disk = disk
+        self._clock = clock
+        self._settings = settings
+        self._on = settings.max_bytes > 0
+
+    def __repr__(self) -> str:
+        return f"<Stubbing {self._stubs!r}>"
+
+    def reload(self, settings: StubsSection) -> None:
+        """loop. For stubs made from now on; ``max_bytes`` waits for the next start."""
+        self._settings = settings
+
+    async def keep(self, drops: Sequence[Drop], rows: Sequence[Entry | None]) -> None:
+        """Stubs from the blobs of ``drops`` before these go, of everything or only of what a rule trims. ``rows``: what
+        the catalogue says of each. Never raises: what cannot be read has none."""
+        if not self._on:
+            return
+        pairs = zip(drops, rows, strict=True)
+        going = [row for drop, row in pairs if row is not None and row.blob == drop.blob and self._wanted(drop)]
+        groups = iter([going[start : start + GROUP] for start in range(0, len(going), GROUP)])
+        await asyncio.gather(*(self._work_off(groups) for _ in range(min(AT_ONCE, -(-len(going) // GROUP)))))
+
+    def forget(self, drops: Iterable[Drop]) -> None:
+        """loop. They did not go after all: they changed, and so their stub is of no use, or it is made anew."""
+        for drop in drops:
+            self._stubs.drop(drop.name)
+
+    async def passed(self, entry: Entry, body: Source) -> None:
+        """All of ``body`` has just gone by on its way from alt, and ``entry`` has no blob. What is kept already may be
+        less, having been made of metadata. Never raises."""
+        if not (self._on and self._settings.on_purge and entry.blob is None and body.size == entry.size):
+            return
+        kept = await self._stubs.peek(entry.name, entry.generation)
+        head, tail = Stub.lengths(entry.size, int(self._settings.head), int(self._settings.tail))
+        if kept is None or len(kept.head) < head or len(kept.tail) < tail:
+            first = await body.read(0, head)
+            last = await body.read(entry.size - tail, tail) if tail else b""
+            await self._stubs.put(entry.name, entry.generation, Stub(entry.size, first, last))
+
+    async def remember(self, entry: Entry, head: bytes, tail: bytes = b"") -> None:
+        """A stub from elsewhere: of a row whose body never was on this disk, say. ``head`` and ``tail`` must be exactly
+        the first and the last bytes of the object (``head`` alone, if it is all of it), however few: clients get them
+        as its content. The row must have headers, or nobody is shown the stub. Replaces what is there."""
+        await self._stubs.put(entry.name, entry.generation, Stub(entry.size, head, tail))
+
+    async def has(self, entry: Entry) -> bool:
+        return await self._stubs.has(entry.name, entry.generation)
+
+    async def find(self, entry: Entry, range: ByteRange | None) -> Stub | None:
+        """The stub of a row without a blob, if it has all of ``range`` (None: any stub does)."""
+        stub = await self._stubs.get(entry.name, entry.generation)
+        if stub is None or stub.size != entry.size:
+            return None
+        return stub if range is None or stub.piece(range.start, range.stop) is not None else None
+
+    async def run(self) -> None:
+        """Take what was dropped off the disk once a second, until cancelled."""
+        while True:
+            await self._clock.sleep(PERIOD)
+            await self._stubs.flush()
+
+    def _wanted(self, drop: Drop) -> bool:
+        return drop.trim or self._settings.on_purge
+
+    async def _work_off(self, groups: Iterable[Sequence[Entry]]) -> None:
+        """Several of these share ``groups``: while one waits for the stubs' thread, another reads blobs."""
+        for rows in groups:
+            blobs = [BlobFacts(row.blob or "", row.size, row.generation, row.xxh3) for row in rows]
+            found = await self._disk.ends(blobs, int(self._settings.head), int(self._settings.tail))
+            pairs = zip(rows, found, strict=True)  # where one cannot be read the purge goes on all the same
+            await self._stubs.put_all((row.name, row.generation, stub) for row, stub in pairs if stub is not None)

@@ -1,0 +1,1 @@
+"""Heads and tails of mail whose body was purged from disk: derived, bounded, least recently used first to go."""
