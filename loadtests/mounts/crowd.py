@@ -45,7 +45,7 @@ def live(
     contender: Tierproxy, users: Sequence[str], letters: Iterator[Letter], seconds: float, first_old: int
 ) -> Lived:
     """Everybody reads new mail, now and then an old one that nobody has read yet (from UID ``first_old`` on), and gets
-    new mail."""
+    new mail: for so many seconds, and each of it once at least."""
     found, lock = Lived(), threading.Lock()
     end = time.perf_counter() + seconds
 
@@ -59,7 +59,7 @@ def live(
         with contender.imap(user) as session, contender.lmtp() as post:
             session.select()
             turn = number
-            while time.perf_counter() < end:
+            while time.perf_counter() < end or turn < number + HITS_PER_MISS + 2:
                 threading.Event().wait(chance.uniform(0, 2 * THINKING))
                 turn += 1
                 begin = time.perf_counter()
