@@ -104,6 +104,11 @@ class PressurePurge:
         if bucket not in self._stalled:
             self._awake.set()
 
+    @property
+    def calm(self) -> bool:
+        """No run is under way, and none is asked for."""
+        return not self._turn.locked() and not (self._awake.is_set() and any(not task.done() for task in self._tasks))
+
     async def relieve(self, wanted: int, bucket: str = "") -> None:
         """A write of ``wanted`` bytes to ``bucket`` was refused: purge now, so that it can be tried once more. Raises
         nothing of its own: what the caller hears in the end is that there is no room."""

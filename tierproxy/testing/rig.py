@@ -101,9 +101,12 @@ class Rig:
         await self.idle()
 
     async def check(self) -> None:
-        """The invariants of the data directory and of the store's accounting."""
-        await self.idle()
+        """The invariants of the data directory and of the store's accounting, once no pressure run changes them."""
         parts = self.parts
+        await self.idle()
+        while not parts.purges.pressure.calm:
+            await asyncio.sleep(0)
+            await self.idle()
         await check_invariants(parts.catalogue, parts.disk, parts.space, root=self.root)
 
     def journal(self) -> list[tuple[str, JobKind]]:
