@@ -68,6 +68,7 @@ class Story:
         self._letters = made(mails + WHEN_DOWN)
         self._mails = mails
         self._ledger = Ledger()
+        self._cold = 0
         self._console = out()
 
     @property
@@ -202,13 +203,13 @@ class Story:
         return f"{self._bodies_of(self._uids())} bytes read from disk again"
 
     def _s3_down(self) -> str:
-        cold = self._uids()[0]
+        cold = self._cold = _alone(self._uids())
         self._host.node.purge(f"{BUCKET}/{USER}/mailboxes/{INBOX}/dbox-Mails/u.{cold}")
         self._host.requests()
         self._host.server.stop()
         mark = self._host.dovecot.mark()
         self._send(self._letters[self._mails :])
-        hot = self._bodies_of(self._uids()[1:])
+        hot = self._bodies_of([uid for uid in self._uids() if uid != cold])
         refused = self._refused(cold)
         rebuilt = self._host.dovecot.rebuilds(mark)
         if rebuilt:
@@ -231,7 +232,7 @@ class Story:
         self._host.server.start()
         self._host.node.drained()
         with self._inbox() as session:
-            self._check(session.body(session.uids()[0]))
+            self._check(session.body(self._cold))
         return f"the queue is empty: {WHEN_DOWN} mails uploaded; the cold mail is read"
 
     def _index(self) -> str:
@@ -275,6 +276,11 @@ class Story:
         if not any(content.endswith(one.content) for one in self._letters):
             raise Wrong(f"a mail of {len(content)} bytes is none that was sent")
         return len(content)
+
+
+def _alone(uids: Sequence[int]) -> int:
+    """One whose file's name is the beginning of no other's: a purge takes every key that begins so."""
+    return next(uid for uid in uids if sum(str(other).startswith(str(uid)) for other in uids) == 1)
 
 
 def made(number: int) -> list[Letter]:
