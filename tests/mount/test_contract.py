@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.stage import ME, SETTINGS, FakeKernel, Stage, stage
+from tests.mount.stage import ME, SETTINGS, Stage, stage
 from tierproxy.fuse.operations import ROOT, Change
 from tierproxy.mount.bodies import BLOCK
 from tierproxy.mount.callers import FOR, Callers
@@ -308,19 +308,6 @@ async def test_pages_the_kernel_has_are_kept_while_the_content_is_the_same(tmp_p
         assert [one.opened.keep for one in opened] == [False, True, False]
         for one in opened:
             await one.close()
-
-
-async def test_small_bodies_are_put_into_the_kernel_if_so_set(tmp_path: Path) -> None:
-    kernel = FakeKernel(stores=True)
-    async with mailbox(tmp_path, settings=replace(SETTINGS, push=1 << 20), kernel=kernel) as s:
-        s.hold = True
-        found = await s.lookup(f"{BOX}/u.1")
-        first = await s.open(f"{BOX}/u.1")
-        assert first.opened.keep
-        second = await s.open(f"{BOX}/u.1")
-        assert kernel.stored == [(found.node, MAIL + b"1")]
-        await first.close()
-        await second.close()
 
 
 # ---------------------------------------------------------------- 4. writing to what is there

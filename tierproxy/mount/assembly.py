@@ -50,7 +50,7 @@ class Parts:
         self.bodies = bodies = Bodies(client, settings, clock, counters, flights)
         self.copies = copies = Copies(client, tree, finder, bodies, scratch, clock, counters)
         self.files = files = OpenFiles(
-            client, kernel, nodes, tree, finder, bodies, copies, scratch, settings, clock
+            client, nodes, tree, finder, bodies, copies, scratch, clock
         )  # fmt: skip
         gate = Gate(finder, clock, counters)
         self.maker = Maker(

@@ -12,7 +12,7 @@ import os
 from dataclasses import dataclass
 from itertools import count
 
-from tierproxy.fuse.operations import Kernel, Opened
+from tierproxy.fuse.operations import Opened
 from tierproxy.mount.bodies import Bodies, Content
 from tierproxy.mount.copies import Copies
 from tierproxy.mount.failures import refusal
@@ -22,7 +22,6 @@ from tierproxy.mount.names import kind_of
 from tierproxy.mount.nodes import Kind, Node, Nodes
 from tierproxy.mount.ports import File, NodeClient, NotThere, Who
 from tierproxy.mount.scratch import Scratch, ScratchFile
-from tierproxy.mount.settings import MountSettings
 from tierproxy.mount.tree import Tree
 from tierproxy.ports import Clock
 
@@ -39,18 +38,16 @@ class OpenFiles:
     """Handles by number."""
 
     def __init__(
-        self, client: NodeClient, kernel: Kernel, nodes: Nodes, tree: Tree, finder: Finder, bodies: Bodies,
-        copies: Copies, scratch: Scratch, settings: MountSettings, clock: Clock,
+        self, client: NodeClient, nodes: Nodes, tree: Tree, finder: Finder, bodies: Bodies,
+        copies: Copies, scratch: Scratch, clock: Clock,
     ) -> None:  # fmt: skip
         self._client = client
-        self._kernel = kernel
         self._nodes = nodes
         self._tree = tree
         self._finder = finder
         self._bodies = bodies
         self._copies = copies
         self._scratch = scratch
-        self._push = settings.push
         self._clock = clock
         self._handles: dict[int, Handle] = {}
         self._numbers = count(1)
@@ -86,7 +83,7 @@ class OpenFiles:
             return Opened(number, no_flush=node.kind is Kind.SCRATCH)
         if content.stub:
             return Opened(number, direct=True, no_flush=self._is_mail(node))
-        keep = node.paged == content.file.etag or self._pushed(node, content)
+        keep = node.paged == content.file.etag
         node.paged = content.file.etag
         return Opened(number, keep=keep, no_flush=self._is_mail(node))
 
@@ -196,13 +193,6 @@ class OpenFiles:
 
     def _content(self, node: Node) -> Content | None:
         return next((handle.content for handle in self.of(node) if handle.content is not None), None)
-
-    def _pushed(self, node: Node, content: Content) -> bool:
-        """Put the pages into the kernel's cache, if this is the only open: a page somebody is reading is locked, and
-        the kernel would wait for the very loop that waits for it."""
-        if not (node.handles == 2 and content.whole and content.fd is None and 0 < content.file.size <= self._push):
-            return False
-        return self._kernel.store(node.number, 0, content.head)
 
     @staticmethod
     def _is_mail(node: Node) -> bool:

@@ -15,8 +15,7 @@ class MountSettings:
     ``deadline``: the client's, after which a request is in doubt. ``keep_body``: how long a body that was fetched
     stays after its last close; all that stay have ``keep_bytes`` at most. ``whole_limit``: longer objects are read
     in pieces. ``believe``: how long the kernel may believe names and attributes while changes are heard of.
-    ``remember``: names of directories kept in memory. ``push``: whole bodies up to this size are put into the
-    kernel's page cache at open (0: none), which spares their READ requests.
+    ``remember``: names of directories kept in memory.
     ``scratch_fsync``: scratch files are on disk from their first byte, and fsync makes them durable there.
     """
 
@@ -29,5 +28,4 @@ class MountSettings:
     whole_limit: int = 64 * MIB
     believe: float = 3600.0
     remember: int = 1_000_000
-    push: int = 0
     scratch_fsync: bool = False
