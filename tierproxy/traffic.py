@@ -71,6 +71,26 @@ class Visitor:
 NOBODY = Visitor()
 
 
+class Delivery(NamedTuple):
+    """``times`` gets of one object by one visitor that were hits and were answered alike, within the last second or
+    so: how the hit lane, hit workers and mounts tell of reads.
+
+    ``sent``: body bytes, of all of them. ``size``, ``owner`` and ``folder``: of the row, as it was then. ``ranged``:
+    a part of the object was asked for. ``at``: of the last, seconds since the epoch.
+    """
+
+    name: ObjectName
+    visitor: Visitor
+    outcome: Outcome
+    size: int
+    owner: str | None
+    folder: str | None
+    ranged: bool
+    times: int
+    sent: int
+    at: float
+
+
 @dataclass(frozen=True, slots=True)
 class ReadCount:
     """Reads of one object on one day since the last flush. ``last_read_at``: the last by a person, None: there was

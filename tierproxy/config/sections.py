@@ -71,6 +71,17 @@ class ListenSection:
         Size(5 * 2**30), "largest body of one request; larger objects go in by multipart upload", least=1
     )
     idle_timeout: Duration = option(Duration(75), "an idle keep-alive connection is closed after this", least=1)
+    hit_lane: bool = option(
+        True,
+        "answer plain GET and HEAD requests for what is in memory or on disk at once, before the ordinary way of a "
+        "request begins; without effect with access_log or otel_endpoint, which want to see every request",
+    )
+    workers: int = option(
+        0,
+        "processes beside the node that share the port and answer what the hit lane answers; all else they hand to the "
+        "node. 0: the node alone listens",
+        least=0,
+    )
     body_timeout: Duration = option(
         Duration(60), "a client that sends or takes no byte of a body for this long is cut off", least=1
     )

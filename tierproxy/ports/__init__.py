@@ -12,6 +12,7 @@ from tierproxy.ports.catalogue import Catalogue
 from tierproxy.ports.counting import Counting, HistoryLog
 from tierproxy.ports.disk import DiskTier, OpenBlob, Source, Staged
 from tierproxy.ports.machine import Clock, FileCalls, Offload
+from tierproxy.ports.near import Near, Standing, Versions
 from tierproxy.ports.planning import Planning, Purging
 from tierproxy.ports.rooms import Alarms, Hot, Leaser, NoticeBus, Purgeable, Stubs
 from tierproxy.ports.tracing import Span, Spans
@@ -29,6 +30,7 @@ __all__ = [
     "HistoryLog",
     "Hot",
     "Leaser",
+    "Near",
     "NoticeBus",
     "Offload",
     "OpenBlob",
@@ -39,5 +41,7 @@ __all__ = [
     "Span",
     "Spans",
     "Staged",
+    "Standing",
     "Stubs",
+    "Versions",
 ]

@@ -1,0 +1,1 @@
+"""Objects on the local disk, read without asking the node (``tierproxy.ports.Near``)."""
