@@ -53,6 +53,14 @@ def number_of(content: bytes) -> int:
     return int(found[1]) if found else -1
 
 
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """How many messages there are, and may be."""
+
+    used: int
+    limit: int
+
+
 # ---------------------------------------------------------------- sessions
 
 
@@ -179,6 +187,14 @@ class Imap:
 
     def unsubscribe(self, folder: str) -> None:
         self._command("unsubscribe", _quoted(folder))
+
+    def quota(self) -> Quota:
+        """Messages in all folders that INBOX's quota is of (RFC 9208)."""
+        _, (root, *_) = self._command("getquotaroot", "INBOX")
+        found = re.search(rb"MESSAGE (\d+) (\d+)", root)
+        if found is None:
+            raise Refused(f"no quota of messages: {root!r}")
+        return Quota(int(found[1]), int(found[2]))
 
     def noop(self) -> None:
         """See what others did meanwhile."""
