@@ -15,13 +15,14 @@ CONTENDERS = ("ext4", "tierproxy, both", "tierproxy, disk", "s3fs", "rclone", "b
 
 @pytest.mark.slow
 @pytest.mark.clients
+@pytest.mark.timeout(300)
 def test_every_contender_is_measured() -> None:
     need_dovecot()
     need_fuse()
     with tempfile.TemporaryDirectory(prefix="tpb-") as name:  # pytest's own is too long for sockets
         Path(name).chmod(0o755)  # the owner of all mail passes through it
         size = ("--rounds", "1", "--size", "2", "--resync", "10", "--seconds", "1", "--users", "3")
-        output = run("bench_dovecot.py", *size, "--dir", Path(name))
+        output = run("bench_dovecot.py", *size, "--dir", Path(name), seconds=240)
         assert not list(Path(name).iterdir())
     for line in (*CONTENDERS, "force-resync of 10 mails", "3 users read and receive at once", "goals met"):
         assert line in output

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,12 +15,20 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("TIERPROXY_", "AWS_"))}
 
 
-def run(script: str, *arguments: str | Path) -> str:
-    """The script's output. Fails unless it says OK and leaves its work directory empty."""
+def run(script: str, *arguments: str | Path, seconds: float = 100) -> str:
+    """The script's output. Fails unless it ends with 0 within ``seconds``; one that does not is interrupted, so that it
+    ends what it has started."""
     command = [sys.executable, str(ROOT / "loadtests" / script), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=110, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    with subprocess.Popen(
+        command, text=True, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as script_process:
+        try:
+            output, errors = script_process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            script_process.send_signal(signal.SIGINT)
+            output, errors = script_process.communicate()
+    assert script_process.returncode == 0, output + errors
+    return output
 
 
 @pytest.mark.slow
