@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 FOR_TESTS := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo-dovecot test test-dovecot24 check lint docs screenshots bench clean
+.PHONY: help install run demo-dovecot test test-dovecot24 check lint docs screenshots bench compare load profile instructions clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,19 @@ screenshots: $(FOR_TESTS) ## Take the pictures in docs/screenshots again, of a n
 
 bench: $(FOR_TESTS) ## Measure the store (ARGS for loadtests/bench_store.py)
 	@$(BIN)/python loadtests/bench_store.py $(ARGS)
+
+compare: $(FOR_TESTS) ## Measure tierproxy beside nginx, Varnish, rclone, JuiceFS and SeaweedFS (ARGS=--quick to see that it works)
+	@$(BIN)/python loadtests/bench_compare.py $(ARGS)
+
+load: $(FOR_TESTS) ## Mail behaviour with verdicts: morning inbox, burst, search, cold start, slow S3 (ARGS="slow-s3 --seconds 30")
+	@$(BIN)/python loadtests/scenarios.py $(or $(ARGS),all)
+
+profile: $(FOR_TESTS) ## Flame graphs of a node under load, to ./var/profile (ARGS="hit-disk put" for some kinds)
+	@$(BIN)/python loadtests/profile_node.py $(ARGS)
+
+instructions: $(FOR_TESTS) ## Instructions of a hit, counted by callgrind, beside the recorded ones (ARGS=--record writes them)
+	@tests/install-debian-packages.sh valgrind
+	@$(BIN)/python loadtests/instructions.py $(ARGS)
 
 clean: ## Remove .venv and caches; ./var (the demo's data) stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info

@@ -26,6 +26,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import psutil
 import report
 import uvloop
 from bench_hits import OBJECTS, fill, gets
@@ -82,6 +83,10 @@ class Child:
                     answer: dict[str, object] = json.loads(line)
                     return answer
         raise Failed(f"a child ended with {await self._process.wait()}")
+
+    def resident(self) -> int:
+        """Bytes of memory it has now (RSS)."""
+        return int(psutil.Process(self._process.pid).memory_info().rss)
 
     async def end(self) -> None:
         if self._process.returncode is None:

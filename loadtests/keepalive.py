@@ -24,12 +24,14 @@ REGION = "us-east-1"
 PATIENCE = 30.0
 
 
-def signed(method: str, host: str, path: str, key: tuple[str, str], body: bytes = b"") -> dict[str, str]:
-    """Headers of a request signed with SigV4; valid for fifteen minutes."""
+def signed(
+    method: str, host: str, path: str, key: tuple[str, str], body: bytes = b"", *, query: str = ""
+) -> dict[str, str]:
+    """Headers of a request signed with SigV4; valid for fifteen minutes. ``query``: canonical, as in a=1&b=2."""
     stamp, digest = amz_stamp(SystemClock().now()), hashlib.sha256(body).hexdigest()
     names = "host;x-amz-content-sha256;x-amz-date"
     lines = f"host:{host}\nx-amz-content-sha256:{digest}\nx-amz-date:{stamp}\n"
-    canonical = f"{method}\n{path}\n\n{lines}\n{names}\n{digest}"
+    canonical = f"{method}\n{path}\n{query}\n{lines}\n{names}\n{digest}"
     scope = f"{stamp[:8]}/{REGION}/s3/aws4_request"
     signature = sign(derive_key(key[1], stamp[:8], REGION), string_to_sign(stamp, scope, canonical.encode()))
     authorization = f"{ALGORITHM} Credential={key[0]}/{scope}, SignedHeaders={names}, Signature={signature}"

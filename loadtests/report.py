@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
 
+import numbers_to_hold as numbers
 import psutil
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
@@ -44,15 +45,22 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def keep(section: str, text: str, page: Path = PAGE) -> None:
-    """Put ``text`` between the marks of ``section`` in ``docs/benchmarks.md``. Raises ValueError without marks."""
+    """Put ``text`` between the marks of ``section`` in ``docs/benchmarks.md``, and what follows from it into the table
+    of numbers to hold. Raises ValueError without marks."""
+    changed = _with(page.read_text(), section, text)
+    if section != numbers.SECTION:
+        changed = _with(changed, numbers.SECTION, table(numbers.HEAD, numbers.rows(changed)))
+    page.write_text(changed)
+
+
+def _with(page: str, section: str, text: str) -> str:
     begin, end = f"<!-- {section}: begin -->", f"<!-- {section}: end -->"
-    found = page.read_text()
     changed, count = re.subn(
-        f"{re.escape(begin)}.*?{re.escape(end)}", lambda _: f"{begin}\n{text.strip()}\n{end}", found, flags=re.DOTALL
+        f"{re.escape(begin)}.*?{re.escape(end)}", lambda _: f"{begin}\n{text.strip()}\n{end}", page, flags=re.DOTALL
     )
     if count != 1:
-        raise ValueError(f"{page} has no section {section!r}")
-    page.write_text(changed)
+        raise ValueError(f"the page has no section {section!r}")
+    return changed
 
 
 class Judged(Protocol):

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tierproxy.near.versions import table_path
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -24,3 +29,15 @@ async def _alone(test: Any, arguments: dict[str, Any]) -> None:
     await test(**arguments)
     left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
     assert not left, f"tasks left behind: {left}"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Nodes that tests have killed leave their version tables in shared memory, named after their directories."""
+    factory = getattr(session.config, "_tmp_path_factory", None)
+    base = getattr(factory, "_basetemp", None)
+    for root, directories, files in os.walk(base) if base is not None else ():
+        if "catalogue" in directories and "lock" in files:
+            directories.clear()
+            with suppress(OSError):
+                table_path(Path(root)).unlink()

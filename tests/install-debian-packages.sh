@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # The programs that tests drive: curl, rclone, s3cmd, s3fs, bindfs and fuse3; Dovecot; chromium; npm, for what the browser
-# tests load; promtool.
+# tests load; promtool; nginx; valgrind.
 # Installs what is missing when run as root, says what to install otherwise. With CI set, missing programs are an error:
-# CI must not skip tests silently. With arguments: of these packages only.
+# CI must not skip tests silently. With arguments: of these packages only; some are installed only when they are named
+# (what loadtests/bench_compare.py measures beside tierproxy).
 set -euo pipefail
 
 wanted=("$@")
@@ -10,11 +11,17 @@ wanted=("$@")
 declare -A package_of=([curl]=curl [rclone]=rclone [s3cmd]=s3cmd [s3fs]=s3fs [fusermount3]=fuse3 [bindfs]=bindfs
   [chromium]=chromium [npm]=npm [promtool]=prometheus
   [/usr/sbin/dovecot]=dovecot-core [/usr/lib/dovecot/imap]=dovecot-imapd [/usr/lib/dovecot/lmtp]=dovecot-lmtpd
-  [/usr/lib/dovecot/pop3]=dovecot-pop3d)
+  [/usr/lib/dovecot/pop3]=dovecot-pop3d
+  [valgrind]=valgrind [/usr/sbin/nginx]=nginx-light [/usr/sbin/varnishd]=varnish [redis-server]=redis-server [wrk]=wrk)
+only_named=(varnish redis-server wrk)
 policy=/usr/sbin/policy-rc.d
 
 asked_for() {
-  [ "${#wanted[@]}" -eq 0 ] || [[ " ${wanted[*]} " == *" $1 "* ]]
+  if [ "${#wanted[@]}" -eq 0 ]; then
+    [[ " ${only_named[*]} " != *" $1 "* ]]
+  else
+    [[ " ${wanted[*]} " == *" $1 "* ]]
+  fi
 }
 
 missing() {
@@ -36,7 +43,7 @@ install_promtool() {
   return "$status"
 }
 
-# Debian's packages start their servers, now and with the machine. Tests start a Dovecot of their own.
+# Debian's packages start their servers, now and with the machine. Tests start servers of their own.
 without_services() {
   local ours=0 status=0
   if [ ! -e "$policy" ]; then
@@ -53,9 +60,9 @@ without_services() {
   return "$status"
 }
 
-leave_dovecot_off() {
+leave_off() {
   command -v systemctl > /dev/null || return 0
-  systemctl disable --quiet dovecot.service dovecot.socket 2> /dev/null || true
+  systemctl disable --quiet "$@" 2> /dev/null || true
 }
 
 install_all() {
@@ -66,7 +73,10 @@ install_all() {
   done
   [ "${#others[@]}" -eq 0 ] \
     || without_services apt-get install -y -qq --no-install-recommends "${others[@]}" > /dev/null || return 1
-  [[ " ${others[*]} " != *" dovecot-core "* ]] || leave_dovecot_off
+  [[ " ${others[*]} " != *" dovecot-core "* ]] || leave_off dovecot.service dovecot.socket
+  [[ " ${others[*]} " != *" nginx-light "* ]] || leave_off nginx.service
+  [[ " ${others[*]} " != *" varnish "* ]] || leave_off varnish.service varnishncsa.service
+  [[ " ${others[*]} " != *" redis-server "* ]] || leave_off redis-server.service
   [ "${#others[@]}" -eq "${#packages[@]}" ] || install_promtool
 }
 

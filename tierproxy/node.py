@@ -15,14 +15,15 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from tierproxy.alt.limit import Counted
-from tierproxy.config.sections import Config
+from tierproxy.config.sections import Config, ListenSection
 from tierproxy.disk.mark import CommitMark
 from tierproxy.errors import AltError, TierproxyError
 from tierproxy.history.log import History
 from tierproxy.logs import event
 from tierproxy.mail.names import Naming
 from tierproxy.metrics import Activity, Exposition
-from tierproxy.ports import Alarms, Catalogue, Clock, DiskTier, Hot, Stubs
+from tierproxy.near.store import NearStore
+from tierproxy.ports import Alarms, Catalogue, Clock, DiskTier, Hot, Stubs, Versions
 from tierproxy.purge.pressure import PressurePurge
 from tierproxy.purge.service import PurgeService
 from tierproxy.store.bookkeeping import Bookkeeping
@@ -55,6 +56,10 @@ class Server(Protocol):
     async def start(self) -> None: ...
 
     async def stop(self, grace: float) -> None: ...
+
+    def reload(self, listen: ListenSection) -> None:
+        """loop. Reloadable options have changed."""
+        ...
 
 
 class Admin(Server, Protocol):
@@ -102,6 +107,8 @@ class Parts:
     store: TieredStore
     mark: CommitMark
     history: History
+    versions: Versions
+    near: NearStore
     check_alt: Callable[[], Awaitable[None]] | None = None
     metrics: Exposition | None = None
     activity: Callable[[], Activity] = Activity
@@ -158,6 +165,7 @@ class Node:
             await parts.buckets.load()
             await parts.purges.prepare()
             await self._first_look()
+            parts.versions.all_changed()  # nobody believes what was true before the recovery
             self.server = self._make_server(parts)
             if self.server is not None:
                 await self.server.start()
@@ -221,6 +229,9 @@ class Node:
         parts.queue.reload(config.queue)
         parts.scrub.reload(config.scrub)
         parts.history.reload(config.history)
+        parts.versions.all_changed()  # who writes to a bucket may be another now
+        if self.server is not None:
+            self.server.reload(config.listen)
         if self.admin is not None:
             self.admin.follow(config)
         event(log, logging.INFO, "configuration reloaded")

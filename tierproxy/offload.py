@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class ThreadPool:
-    """A pool of at most ``size`` threads called ``tierproxy-<name>-N`` (``tierproxy.ports.Offload``). ``nice``: how far
+    """A pool of at most ``size`` threads called ``tierproxy-<name>-N`` (``tierproxy.ports.Hands``). ``nice``: how far
     they stand back (0 to 19) where threads have a priority of their own, which is Linux. ``last``: there they run only
     while nobody else wants the processor; not for threads that may hold a lock somebody waits for, the interpreter's
     among them."""
@@ -35,6 +35,10 @@ class ThreadPool:
 
     async def run(self, call: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, call, *args)
+
+    def begin(self, call: Callable[[], None]) -> None:
+        """As ``tierproxy.ports.Hands``: the loop is not woken when it ends."""
+        self._executor.submit(call)
 
     async def close(self) -> None:
         """Wait for running calls, drop queued ones that nobody waits for."""

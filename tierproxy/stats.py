@@ -87,12 +87,12 @@ class Latency:
     microseconds: int = 0
     buckets: list[int] = field(default_factory=lambda: [0] * BUCKETS)
 
-    def add(self, seconds: float) -> None:
+    def add(self, seconds: float, times: int = 1) -> None:
         spent = int(seconds * 1_000_000) if seconds > 0 else 0
-        self.count += 1
-        self.microseconds += spent
+        self.count += times
+        self.microseconds += spent * times
         bucket = spent.bit_length()
-        self.buckets[bucket if bucket < BUCKETS else -1] += 1
+        self.buckets[bucket if bucket < BUCKETS else -1] += times
 
     def sample(self) -> dict[str, int]:
         """``count``, ``us`` (the sum) and ``b0`` to ``b35``, those that are not 0."""

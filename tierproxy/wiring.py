@@ -6,7 +6,7 @@ import os
 import platform
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from tierproxy.clock import SystemClock
 from tierproxy.config.sections import Config
 from tierproxy.disk.blobs import DiskBlobs
 from tierproxy.disk.fsio import Files
+from tierproxy.disk.inline import InlineBodies
 from tierproxy.disk.lock import DataLock
 from tierproxy.disk.mark import CommitMark
 from tierproxy.errors import ConfigError
@@ -25,14 +26,19 @@ from tierproxy.hot.memory import memory_tier
 from tierproxy.mail.names import Naming
 from tierproxy.mail.probes import refuse_slow
 from tierproxy.metrics import Activity, Exposition, LoopLag, Measured, Sources, otel_spans
+from tierproxy.near.store import NearStore
+from tierproxy.near.versions import VersionTable
 from tierproxy.node import Node, Parts, Server
 from tierproxy.offload import ThreadPool
-from tierproxy.ports import Alarms, AltTier, Catalogue, Clock, DiskTier, Hot, Spans, Stubs
+from tierproxy.ports import Alarms, AltTier, Catalogue, Clock, DiskTier, Hot, Near, Spans, Stubs
 from tierproxy.purge.service import PurgeService
 from tierproxy.s3api.app import ObjectApp
-from tierproxy.s3api.auth import AccessKey, Authenticator, Open, SigV4
-from tierproxy.s3api.grants import Grants
+from tierproxy.s3api.auth import Authenticator
+from tierproxy.s3api.lane.lane import HitLane
+from tierproxy.s3api.lane.ports import Lane
 from tierproxy.server import ObjectServer
+from tierproxy.server.descriptors import kept_descriptors
+from tierproxy.server.shared_server import SharedServer
 from tierproxy.store.alarms import AlarmBoard
 from tierproxy.store.around import Around
 from tierproxy.store.bookkeeping import Bookkeeping
@@ -65,8 +71,10 @@ from tierproxy.store.tally import Tally
 from tierproxy.store.tasks import Tasks
 from tierproxy.store.tiered import TieredStore
 from tierproxy.store.upload import UploadQueue
+from tierproxy.store.versioned import VersionedCatalogue
 from tierproxy.store.writer import Writer
 from tierproxy.stubs.heads import NoStubs, open_stubs
+from tierproxy.wiring_worker import authenticator, setup_of, share_of_memory
 
 
 @dataclass
@@ -81,6 +89,7 @@ class Doors:
     hot: Hot
     mark: CommitMark
     naming: Naming
+    versions: VersionTable
     stubs: Stubs = field(default_factory=NoStubs)
     random: Callable[[], float] = random.random
     open_history: Callable[[Alarms], History] = lambda alarms: NoHistory()
@@ -89,6 +98,7 @@ class Doors:
 
 def assemble(doors: Doors) -> Parts:
     """loop. Wire a store and everything that works beside it; nothing is started."""
+    doors = replace(doors, catalogue=VersionedCatalogue(doors.catalogue, doors.versions).port)
     config, clock, catalogue, disk, hot = doors.config, doors.clock, doors.catalogue, doors.disk, doors.hot
     alt = doors.alt if isinstance(doors.alt, Counted) else Counted(doors.alt, clock)
     alarms, counters, tasks, order = AlarmBoard(), Counters(), Tasks(), KeyOrder()
@@ -126,7 +136,7 @@ def assemble(doors: Doors) -> Parts:
     )  # fmt: skip
     health = AltHealth(alarms)
     writes = AltWrites(alt, health)
-    jobs = Jobs(catalogue=catalogue, disk=disk, writes=writes, alarms=alarms)
+    jobs = Jobs(catalogue=catalogue, disk=disk, writes=writes, alarms=alarms, shelf=shelf)
     queue = UploadQueue(
         catalogue=catalogue, perform=jobs.perform, clock=clock, settings=config.queue,
         max_bytes=config.disk.max_bytes, random=doors.random, counters=counters, alarms=alarms,
@@ -170,13 +180,27 @@ def assemble(doors: Doors) -> Parts:
         first_generation=catalogue.next_generation(),
     )  # fmt: skip
     recovery = Recovery(disk=disk, catalogue=catalogue, lookup=lookup, buckets=buckets, clock=clock)
+    near = NearStore(
+        table=doors.versions.table, find=catalogue.find, exclusive=buckets.exclusive,
+        bodies=InlineBodies(Path(config.node.data_dir).expanduser(), kept_descriptors()),
+    )  # fmt: skip
+    doors.closers.append(closing(near))
     return Parts(
         config=config, clock=clock, alarms=alarms, catalogue=catalogue, disk=disk, alt=alt, hot=hot, space=space,
         counters=counters, policies=policies, buckets=buckets, lookup=lookup, flights=flights, tally=tally,
         leases=leases, bookkeeping=bookkeeping, naming=naming, stubs=doors.stubs, stubbing=stubbing,
         queue=queue, recovery=recovery, purges=purges, scrub=scrub, tasks=tasks, store=store, mark=doors.mark,
-        history=history, closers=doors.closers,
+        history=history, versions=doors.versions, near=near, closers=doors.closers,
     )  # fmt: skip
+
+
+def closing(near: NearStore) -> Callable[[], Awaitable[None]]:
+    """What gives back the files that ``near`` holds."""
+
+    async def close() -> None:
+        near.close()
+
+    return close
 
 
 def accounting(doors: Doors) -> Space:
@@ -200,9 +224,12 @@ def purging(doors: Doors, store: TieredStore, space: Space, alarms: Alarms) -> P
     return purges
 
 
-async def open_local(config: Config, alt: AltTier, clock: Clock, files: Files | None = None) -> Doors:
+async def open_local(
+    config: Config, alt: AltTier, clock: Clock, files: Files | None = None, *, shared: bool = True
+) -> Doors:
     """The data directory's side: lock, disk tier, catalogue, memory tier. Raises ConfigError, DataDirectoryInUse,
-    DiskError; what was opened before the failure is closed again. ``alt`` is closed with the rest."""
+    DiskError; what was opened before the failure is closed again. ``alt`` is closed with the rest. ``shared``: other
+    processes find the version table."""
     files = files or Files()
     root = Path(config.node.data_dir).expanduser()
     closers: list[Callable[[], Awaitable[None]]] = [alt.close]
@@ -227,14 +254,23 @@ async def open_local(config: Config, alt: AltTier, clock: Clock, files: Files | 
         closers.append(catalogue.close)
         mark = CommitMark(root, files)
         catalogue.account_for(mark.read())
+        # Not with `files`: of shared memory nothing is meant to outlive a crash. Closed before the
+        # catalogue: from then on nobody opens that.
+        versions = VersionTable.open(root, Files(), clock.now()) if shared else VersionTable.private()
+
+        async def end_versions() -> None:
+            versions.close()
+
+        closers.append(end_versions)
     except BaseException:
         for close in reversed(closers):
             await close()
         raise
-    hot = memory_tier(config.memory)
+    hot = memory_tier(share_of_memory(config).memory)
     return Doors(
         config=config, clock=clock, catalogue=catalogue, disk=disk, alt=alt, hot=hot, mark=mark, naming=naming,
-        stubs=stubs, closers=closers, open_history=history_opener(config, root, files, clock, closers),
+        versions=versions, stubs=stubs, closers=closers,
+        open_history=history_opener(config, root, files, clock, closers),
     )  # fmt: skip
 
 
@@ -306,14 +342,6 @@ def watch(parts: Parts) -> None:
     )  # fmt: skip
 
 
-def authenticator(config: Config, clock: Clock) -> Authenticator:
-    """Who may come in, as ``[listen] auth`` and ``[[key]]`` say."""
-    if config.listen.auth == "none":
-        return Open()
-    keys = [AccessKey(key.access_key_id, key.secret, Grants.of(key.buckets, key.access)) for key in config.key]
-    return SigV4(keys, config.listen.region, clock)
-
-
 def traced(config: Config, parts: Parts) -> Spans | None:
     """Where requests and operations of alt are traced to, if anywhere. Raises ConfigError."""
     if not config.node.otel_endpoint:
@@ -324,12 +352,28 @@ def traced(config: Config, parts: Parts) -> Spans | None:
     return spans
 
 
+def hit_lane(config: Config, near: Near, memory: Hot, keys: Authenticator, clock: Clock, naming: Naming) -> Lane | None:
+    """What answers before the ordinary way begins; None where nothing may, because every request is to be seen."""
+    if not config.lane_answers:
+        return None
+    return HitLane(near, memory, keys, clock, domain=config.listen.domain, folder_class=naming.folder_class)
+
+
 def object_server(config: Config, parts: Parts) -> Server:
     """The object port. Raises ConfigError."""
+    keys, spans = authenticator(config, parts.clock), traced(config, parts)
     app = ObjectApp(
-        parts.store, authenticator(config, parts.clock), config.listen, parts.clock,
-        access_log=config.node.access_log, folder_class=parts.naming.folder_class, spans=traced(config, parts),
+        parts.store, keys, config.listen, parts.clock, access_log=config.node.access_log,
+        folder_class=parts.naming.folder_class, spans=spans,
     )  # fmt: skip
-    server = ObjectServer(config.listen, app, parts.clock)
+    lane = hit_lane(config, parts.near, parts.hot, keys, parts.clock, parts.naming)
+    if lane is not None and config.hit_workers:
+        shared = SharedServer(
+            config.listen, app, parts.clock, lane=lane, setup=lambda: setup_of(parts.config), served=app.served,
+            alarms=parts.alarms,
+        )  # fmt: skip
+        parts.activity = lambda: Activity(shared.connections, app.running, app.answers, shared.workers)
+        return shared
+    server = ObjectServer(config.listen, app, parts.clock, lane=lane, served=app.served)
     parts.activity = lambda: Activity(server.connections, app.running, app.answers)
     return server

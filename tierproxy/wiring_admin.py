@@ -29,14 +29,15 @@ def services(parts: Parts, *, config_file: Path | None = None) -> Services:
     """loop. What routers may use of ``parts``; its threads end with them."""
     data = Path(parts.config.node.data_dir).expanduser()
     threads = ThreadPool("desk", DESK_THREADS, nice=DESK_NICE)
-    parts.closers.append(threads.close)
+    desk = Desk(data, threads)
+    parts.closers += [threads.close, desk.close]
     return Services(
         config=lambda: parts.config, config_file=config_file, data=data, version=version("tierproxy"),
         clock=parts.clock, alarms=parts.alarms, catalogue=parts.catalogue, disk=parts.disk, alt=parts.alt,
         hot=parts.hot, stubs=parts.stubs, space=parts.space, counters=parts.counters, leases=parts.leases,
         naming=parts.naming,
         queue=parts.queue, purges=parts.purges, scrub=parts.scrub, store=parts.store, tally=parts.tally,
-        history=parts.history, desk=Desk(data, threads), files=Files(), started_at=parts.clock.now(),
+        history=parts.history, desk=desk, files=Files(), started_at=parts.clock.now(),
         ready=lambda: parts.ready, object_url=lambda: parts.object_url,
         **({"render_metrics": parts.metrics.page} if parts.metrics else {}),
     )  # fmt: skip

@@ -224,7 +224,8 @@ class Tierproxy(OnS3):
         self.node.run("catalogue", "sync")
         stack.enter_context(self.node)
         owner = ("--uid", str(OWNER), "--gid", str(OWNER), "--scratch", str(self.home / "scratch"), "--keep-body", "0s")
-        command = mount_command(f"unix:{self.socket}/{BUCKET}", self.mail, *owner)
+        data = ("--data-dir", self.node.config.node.data_dir)
+        command = mount_command(f"unix:{self.socket}/{BUCKET}", self.mail, *owner, *data)
         credentials = {"TIERPROXY_ACCESS_KEY_ID": KEY, "TIERPROXY_SECRET_ACCESS_KEY": SECRET}
         self.mounted = stack.enter_context(Mounted(self.mail, self.home / "mount.log", command, **credentials))
 

@@ -8,9 +8,10 @@ import random
 import sqlite3
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -214,6 +215,55 @@ async def test_the_walks_of_lru_and_fifo_do_not_sort(
                 assert after is None or any("SEARCH" in step for step in plan), plan
         finally:
             reads.close()
+
+
+QUESTIONS: dict[str, Callable[[Reads, Scope], object]] = {
+    **{
+        order.value: partial(pressing.pressed, order=order, limit=10, after=Place(-0.5, MAIL), kept=False, main=None)
+        for order in (Order.LFU, Order.GDSF, Order.SCORE)
+    },
+    "kept": partial(pressing.pressed, order=Order.LFU, limit=10, after=None, kept=True, main=None),
+    "rule run": partial(pressing.decided, after=None, limit=10),
+    "ahead": partial(pressing.ahead, order=Order.LRU, name=MAIL),
+    "small bytes": lambda reads, scope: pressing.small_bytes(reads, scope.bucket),
+}
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+@pytest.mark.parametrize("bucket", ["", "mail"])
+async def test_what_looks_at_every_row_goes_through_the_table_and_not_through_the_blobs(
+    tmp_path: Path, question: str, bucket: str
+) -> None:
+    """By the index of blobs it would be a look-up for each row, in no order of the table."""
+    asked: list[tuple[str, tuple[object, ...]]] = []
+    rules = RuleSet((key_rule("a*", PURGE), key_rule("b*", Action(ActionKind.KEEP))))
+    async with sqlite_catalogue(tmp_path) as catalogue:
+        await catalogue.publish(stored())
+        reads = Noted(connect(catalogue._database.file, cache_kib=100, read_only=True), asked)
+        try:
+            QUESTIONS[question](reads, Scope(rules, NOW, bucket))
+            walks = [Reads.rows(reads, f"EXPLAIN QUERY PLAN {sql}", *values) for sql, values in asked]
+        finally:
+            reads.close()
+    steps = [row[3] for walk in walks for row in walk]
+    assert any(step.startswith(("SCAN entry", "SEARCH entry")) for step in steps), steps
+    assert not any("entry_" in step for step in steps), steps
+
+
+class Noted(Reads):
+    """Notes what it is asked."""
+
+    def __init__(self, connection: sqlite3.Connection, asked: list[tuple[str, tuple[object, ...]]]) -> None:
+        super().__init__(connection)
+        self._asked = asked
+
+    def row(self, sql: str, *values: object) -> tuple[object, ...] | None:
+        self._asked.append((sql, values))
+        return super().row(sql, *values)
+
+    def rows(self, sql: str, *values: object) -> list[tuple[object, ...]]:
+        self._asked.append((sql, values))
+        return super().rows(sql, *values)
 
 
 async def test_pages_cover_all_rows_once(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import TypeVar
 import pytest
 
 from tierproxy.disk.blobs import DiskBlobs
+from tierproxy.disk.commits import DirectorySyncs
 from tierproxy.disk.descriptor import Descriptor
 from tierproxy.disk.digest import BodyDigest
 from tierproxy.disk.fsio import Files
@@ -81,6 +82,36 @@ async def held(files: HeldFiles) -> AsyncIterator[None]:
 
 
 # ---------------------------------------------------------------- shared fsyncs
+
+
+def test_threads_that_wait_together_share_a_round(tmp_path: Path) -> None:
+    """The first of them fsyncs for all; an error of one directory is that directory's."""
+    files = FaultyFiles("fsync_dir", errno.EIO, nth=3)
+    syncs = DirectorySyncs(files)
+    failed: list[Path] = []
+    directories = [tmp_path / str(number) for number in range(6)]
+
+    def sync(path: Path) -> None:
+        try:
+            syncs.sync(path)
+        except DiskUnavailable:
+            failed.append(path)
+
+    for path in directories:
+        path.mkdir()
+    threads = [threading.Thread(target=sync, args=(path,)) for path in directories]
+    with syncs._turn:
+        for thread in threads:
+            thread.start()
+        together = syncs._next
+        while len(together.directories) < len(directories):
+            threading.Event().wait(0.001)
+    for thread in threads:
+        thread.join()
+    assert failed == [list(together.directories)[2]]
+    assert files.calls["fsync_dir"] == len(directories)
+    syncs.sync(tmp_path)
+    assert files.calls["fsync_dir"] == len(directories) + 1, "a round that has ended takes nobody in"
 
 
 async def test_concurrent_publishes_share_directory_fsyncs(tmp_path: Path) -> None:
@@ -365,15 +396,19 @@ class CountingPool(ThreadPool):
         self.hops += 1
         return await super().run(call, *args)
 
+    def begin(self, call: Callable[[], None]) -> None:
+        self.hops += 1
+        super().begin(call)
 
-async def test_a_small_object_takes_two_hops_to_write_and_one_to_read(tmp_path: Path) -> None:
+
+async def test_a_small_object_takes_one_hop_to_write_and_one_to_read(tmp_path: Path) -> None:
     pool = CountingPool("disk", 2)
     disk = await DiskBlobs.start(tmp_path, Files(), pool, VirtualClock())
     pool.hops = 0
     sealed = await put(disk, body_of(INLINE))
-    assert pool.hops == 2
+    assert pool.hops == 1
     await read_back(disk, sealed)
-    assert pool.hops == 3
+    assert pool.hops == 2
     await disk.close()
     await pool.close()
 

@@ -68,7 +68,8 @@ class Storage:
         self.node = Node(home / "node", self._config())
         owner = ("--uid", str(OWNER), "--gid", str(OWNER))
         options = (*owner, "--deadline", f"{DEADLINE:g}s", "--scratch", str(home / "scratch"), "--keep-body", keep_body)
-        self.mount = Mounted(where, home / "mount.log", mount_command(self.url, where, *options), **self._credentials())
+        command = mount_command(self.url, where, *options, "--data-dir", self.node.config.node.data_dir)
+        self.mount = Mounted(where, home / "mount.log", command, **self._credentials())
 
     @property
     def url(self) -> str:

@@ -74,6 +74,23 @@ async def test_events_are_on_disk_after_a_second(tmp_path: Path) -> None:
         assert names(tmp_path) == [".journal"]
 
 
+async def test_an_event_that_happened_many_times_is_that_many_lines(tmp_path: Path) -> None:
+    async with running(tmp_path, segment_events=1100) as one:
+        one.log.note(read_event(0))
+        one.log.note(read_event(1), 999)
+        one.log.note(read_event(2), 0)
+        assert one.log.waiting == 1000
+        one.log.note(read_event(3), 2)
+        assert (one.log.waiting, one.log.dropped) == (1000, 0)
+        await one.clock.advance(1)
+        assert one.log.dropped == 2
+        assert numbers(tmp_path) == [0, *[1] * 999]
+        one.log.note(read_event(4), 100)
+        await one.clock.advance(2)
+        assert names(tmp_path) == [".parquet"]
+        assert numbers(tmp_path) == [0, *[1] * 999, *[4] * 100]
+
+
 async def test_what_is_in_memory_is_written_at_the_end(tmp_path: Path) -> None:
     async with running(tmp_path) as one:
         one.note(0, 3)

@@ -29,6 +29,15 @@ def test_the_least_recently_read_leaves_first() -> None:
     assert [key for key in "abcd" if tier.get(name(key)) is not None] == ["a", "c", "d"]
 
 
+def test_what_was_touched_has_been_read() -> None:
+    tier = MemoryTier(3 * 3000, LARGEST)
+    for key in ("a", "b", "c"):
+        tier.put(entry(key), b"x" * 1500)
+    tier.touch([name("a"), name("none")])
+    tier.put(entry("d"), b"x" * 1500)
+    assert [key for key in "abcd" if tier.get(name(key)) is not None] == ["a", "c", "d"]
+
+
 def test_an_object_as_large_as_all_the_memory_is_not_kept() -> None:
     tier = MemoryTier(1000, 10**6)
     tier.put(entry("k"), b"x" * 1000)

@@ -152,7 +152,7 @@ class World:
         self.queues = on_alt_down is OnAltDown.QUEUE
         self.rules = root.with_suffix(".toml")
         self.rules.write_text('[[rule]]\nname = "large"\nwhen = { size = ">= 4000" }\nthen = "purge"\n')
-        self.config = {
+        self.config: dict[str, Any] = {
             "write": WriteSection(on_alt_down=on_alt_down),
             "purge": PurgeSection(rules=str(self.rules), max_objects_per_second=0),
         }  # fmt: skip

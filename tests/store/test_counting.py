@@ -295,8 +295,8 @@ class Told:
     def __init__(self) -> None:
         self.events: list[Event] = []
 
-    def note(self, event: Event) -> None:
-        self.events.append(event)
+    def note(self, event: Event, times: int = 1) -> None:
+        self.events += [event] * times
 
     async def run(self) -> None:
         """Nothing to do."""

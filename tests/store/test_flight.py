@@ -14,10 +14,11 @@ from tierproxy.alt.memory import MemoryAlt
 from tierproxy.config.sections import BucketSection, FillSection, MemorySection, PolicySection
 from tierproxy.config.values import Duration, Size
 from tierproxy.errors import AltCorrupt, AltUnavailable
-from tierproxy.model import Ack, ByteRange, Entry, FillPolicy, Headers, Tier
+from tierproxy.model import Ack, ByteRange, Entry, FillPolicy, Headers, ObjectName, Tier
 from tierproxy.store.body import Fingerprint, Md5Check, MemorySource
 from tierproxy.store.calls import Reading
 from tierproxy.store.flight import Flight
+from tierproxy.store.lookup import Seen
 from tierproxy.testing.clock import VirtualClock
 from tierproxy.testing.faults import FaultyAlt
 from tierproxy.testing.rig import BUCKET, Rig, name, rig
@@ -122,6 +123,60 @@ async def test_a_filled_object_costs_alt_nothing_more(tmp_path: Path) -> None:
         for _ in range(3):
             assert await r.read("u.1") == (Tier.DISK, LARGE)
         assert dict(alt.calls) == {"get": 1}
+
+
+@pytest.mark.parametrize("policy", [FillPolicy.ALWAYS, FillPolicy.NEVER])
+async def test_a_miss_looks_at_the_row_before_alt_is_asked_and_not_again(tmp_path: Path, policy: FillPolicy) -> None:
+    async with cold(tmp_path, b"a mail", policy=policy) as (r, alt):
+        catalogue: Any = r.parts.catalogue
+        find, looks = catalogue.find, []
+
+        def counted(wanted: ObjectName) -> Entry | None:
+            looks.append(wanted)
+            return find(wanted)  # type: ignore[no-any-return]
+
+        gate = alt.gate("get")
+        catalogue.find = counted
+        reader = asyncio.ensure_future(r.get("u.1"))
+        await gate.reached(1)
+        assert looks == [name("u.1")]
+        gate.open()
+        assert await reader == b"a mail"
+        await r.idle()
+        assert len(looks) == 1 + (policy is FillPolicy.NEVER), "what is learnt without a copy is compared with the row"
+        del catalogue.find
+
+
+async def test_a_row_seen_before_a_change_is_not_the_one_that_is_filled(tmp_path: Path) -> None:
+    async with cold(tmp_path, b"a mail") as (r, alt):
+        store: Any = r.parts.store
+        lookup, row = store._lookup, r.row("u.1")
+        assert row is not None
+        seen = Seen(row, lookup.asking())
+        found = await alt.head(name("u.1"))
+        assert lookup.identify(found, lookup.asking(), seen) == (row, row.generation)
+        await r.put("u.1", b"b mail", ack=Ack.ALT)
+        now = r.row("u.1")
+        assert now is not None
+        assert now.generation > row.generation
+        found = await alt.head(name("u.1"))
+        assert lookup.identify(found, lookup.asking(), seen) == (now, now.generation)
+
+
+async def test_readers_of_what_is_small_are_woken_once_by_its_last_byte(tmp_path: Path) -> None:
+    flight = Flight(name("u.1"))
+    flight.sink = MemorySource(b"a mail")
+    waiting = asyncio.ensure_future(flight.complete())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    flight.verified.set_result(None)
+    await waiting
+    await flight.complete()
+    flight.opened.cancel()
+    broken = Flight(name("u.1"))
+    broken.fail(AltCorrupt("other bytes"))
+    with pytest.raises(AltCorrupt):
+        await broken.complete()
 
 
 async def test_no_reader_gets_the_last_byte_before_the_body_is_known_to_be_right(tmp_path: Path) -> None:

@@ -225,6 +225,24 @@ async def test_a_body_that_only_passes_by_leaves_a_stub(tmp_path: Path) -> None:
         assert asked(r) == before
 
 
+async def test_bodies_that_pass_by_at_the_same_time_leave_a_stub_each(tmp_path: Path) -> None:
+    async with stubbed(tmp_path, fill=FillSection(policy=FillPolicy.NEVER)) as r:
+        keys = [f"u.{number}" for number in range(12)]
+        for key in keys:
+            await r.put(key, MIDDLE + key.encode(), ack=Ack.ALT)
+        for _ in range(2):  # the second time there is nothing to keep
+            await asyncio.gather(*(r.get(key) for key in keys))
+            await r.idle()
+        before = asked(r)
+        for key in keys:
+            assert (await opened(r, key, span(0, 10)))[1] == MIDDLE[:10]
+            row = r.row(key)
+            assert row is not None
+            assert await r.parts.store.head(name(key)) == row
+            assert (await opened(r, key, span(row.size - 5, row.size)))[1] == (MIDDLE + key.encode())[-5:]
+        assert asked(r) == before
+
+
 async def test_a_prefetch_wants_the_body_on_disk(tmp_path: Path) -> None:
     async with stubbed(tmp_path) as r:
         await r.put("u.1", MIDDLE)

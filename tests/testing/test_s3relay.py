@@ -86,3 +86,14 @@ def test_it_is_gone_or_silent_and_comes_back_on_its_port(relay: S3Relay, client:
 )
 def test_kinds(method: str, target: str, kind: str) -> None:
     assert kind_of(method, target, {})[0] == kind
+
+
+def test_each_kind_can_have_a_delay_of_its_own(relay: S3Relay, client: Any, bucket: str) -> None:
+    """The client waits one second: a PUT that is held up for longer fails, a GET passes."""
+    client.put_object(Bucket=bucket, Key="e", Body=b"e")
+    relay.set(delays={"PUT": 60.0, "LIST": 0.01})
+    assert client.get_object(Bucket=bucket, Key="e")["Body"].read() == b"e"
+    with pytest.raises(BotoCoreError):
+        client.put_object(Bucket=bucket, Key="e", Body=b"f")
+    relay.set()
+    client.put_object(Bucket=bucket, Key="e", Body=b"g")

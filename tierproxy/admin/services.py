@@ -39,9 +39,18 @@ class Desk:
         self._data = data
         self._threads = threads
         self._waiting = 0
+        self._readers: list[CatalogueReader] = []  # append and remove are atomic
+        self._closed = False
 
     def __repr__(self) -> str:
         return f"<Desk {self._waiting} questions>"
+
+    async def close(self) -> None:
+        """loop. End what runs in the threads: a look at every row of a large catalogue takes longer than the end of a
+        node may. It raises DiskError, as every look does that would begin from here on."""
+        self._closed = True
+        for reader in list(self._readers):
+            reader.interrupt()
 
     async def ask(self, look: Callable[[CatalogueReader], T]) -> T:
         """What ``look`` finds. Raises Busy when too many wait already, ConfigError, DiskError."""
@@ -59,7 +68,13 @@ class Desk:
 
     def _look(self, look: Callable[[CatalogueReader], T]) -> T:
         with open_reader(self._data) as reader:
-            return look(reader)
+            self._readers.append(reader)
+            try:
+                if self._closed:  # asked after the reader can be found: one of the two sees the other
+                    reader.interrupt()
+                return look(reader)
+            finally:
+                self._readers.remove(reader)
 
 
 async def _no_metrics() -> tuple[bytes, str]:

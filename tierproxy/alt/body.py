@@ -17,7 +17,10 @@ class S3Body:
 
     def __init__(
         self, meta: AltObject, range: ByteRange, pieces: AsyncIterator[Any], *, piece_timeout: float,
+        at_once: bool = False,
     ) -> None:  # fmt: skip
+        """``at_once``: the first of ``pieces`` is all there is."""
+        self._at_once = at_once
         self._meta = meta
         self._range = range
         self._pieces: AsyncIterator[Any] | None = pieces
@@ -38,6 +41,8 @@ class S3Body:
             if left < 0:
                 raise AltCorrupt(f"{self._meta.name}: alt sent more than {self._range.length} bytes")
             yield piece
+            if self._at_once:
+                break
         if left and self._pieces is None:
             raise AltUnavailable(f"{self._meta.name}: the body was closed with {left} bytes unread")
         if left:

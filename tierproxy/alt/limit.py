@@ -76,12 +76,18 @@ class Room:
         return f"{self.taken} of {self._limit} {self._what}"
 
     async def enter(self) -> None:
+        if self._places.locked():
+            await self._wait()
+        else:  # at once, and without a timer for what takes no time
+            await self._places.acquire()
+        self.taken += 1
+
+    async def _wait(self) -> None:
         try:
             async with asyncio.timeout(self._patience):
                 await self._places.acquire()
         except TimeoutError:
             raise AltUnavailable(f"all {self._limit} {self._what} are busy", hint=BUSY) from None
-        self.taken += 1
 
     def leave(self) -> None:
         self.taken -= 1

@@ -74,7 +74,7 @@ def to_alt(headers: Headers, etag: str | None, parts: tuple[int, ...], subject: 
 def from_alt(system: Mapping[str, str], user: Mapping[str, str]) -> Facts:
     """The reverse. Names of ``user`` in any case."""
     stored = {name.lower(): value for name, value in user.items()}
-    checksums, kind = _read_checksums(stored.get(CHECKSUMS, ""))
+    checksums, kind = _read_checksums(stored[CHECKSUMS]) if CHECKSUMS in stored else ({}, None)
     expires = stored.get(EXPIRES)
     headers = Headers(
         **{field: system.get(name) for field, name in SYSTEM.items()},

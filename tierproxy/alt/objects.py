@@ -8,13 +8,18 @@ from tierproxy.alt.metadata import SYSTEM, Facts, from_alt
 from tierproxy.alt.odd import system_of, unquoted
 from tierproxy.model import AltObject, ByteRange, ObjectName
 
+KNOWN = frozenset(SYSTEM.values())
+
 
 def meta_of(name: ObjectName, result: Any) -> AltObject:
     """What an obstore GetResult says of the object."""
-    known = set(SYSTEM.values())
-    attributes = {key: str(value) for key, value in result.attributes.items()}
-    system = {key: value for key, value in attributes.items() if key in known}
-    user = {key: value for key, value in attributes.items() if key not in known and key != "Storage-Class"}
+    system: dict[str, str] = {}
+    user: dict[str, str] = {}
+    for key, value in result.attributes.items():
+        if key in KNOWN:
+            system[key] = str(value)
+        elif key != "Storage-Class":
+            user[key] = str(value)
     meta = result.meta
     return _object(
         name, meta["size"], unquoted(meta["e_tag"]), meta["last_modified"].timestamp(), from_alt(system, user)

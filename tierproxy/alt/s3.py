@@ -238,8 +238,11 @@ class S3Alt:
             options["range"] = (range.start, range.stop)
         result = await obstore.get_async(self._stores.reading(where.bucket), where.key, options=options)
         span = ByteRange(*result.range)
-        pieces = result.stream(PIECE) if span.length > PIECE else _AtOnce(result)
-        return S3Body(meta_of(where.name, result), span, pieces, piece_timeout=self._tries.time_limit)
+        at_once = span.length <= PIECE
+        pieces = _AtOnce(result) if at_once else result.stream(PIECE)
+        return S3Body(
+            meta_of(where.name, result), span, pieces, piece_timeout=self._tries.time_limit, at_once=at_once
+        )  # fmt: skip
 
     async def _head(self, where: Where) -> AltObject:
         if not where.plain:

@@ -9,15 +9,18 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import replace
 
-from tierproxy.catalogue.buckets import has_bucket, require_bucket
+from tierproxy.catalogue.buckets import has_bucket
 from tierproxy.catalogue.database import Database, Reads
 from tierproxy.catalogue.journal import end_job, replace_job
 from tierproxy.catalogue.multipart import end_upload
 from tierproxy.catalogue.rows import ENTRY, entry_of, entry_row
-from tierproxy.errors import StaleGeneration
+from tierproxy.errors import NoSuchBucket, StaleGeneration
 from tierproxy.model import Entry, Job, JobKind, ObjectName, State
+from tierproxy.ports import Durable
 
 FIND = f"SELECT {ENTRY} FROM entry WHERE bucket = ? AND key = ?"
+# What is there of a name in a bucket that is there: NULLs for an object that is not; no row without the bucket.
+BEFORE = f"SELECT {ENTRY} FROM bucket LEFT JOIN entry ON bucket = ?1 AND key = ?2 WHERE name = ?1"
 # What is known of the first blob of a row. Owner and folder are the request's word (bits 1 and 2 of `named`) or the
 # naming patterns'. A GDSF worth counts the write as the first read: else every new blob would be the next to go.
 VALUES = f"""{", ".join(f"?{number}" for number in range(1, 19))},
@@ -60,6 +63,7 @@ class Entries:
         self._database = database
         self._reads = database.reads
         self._change = database.change
+        self._lazily = database.writer.change_lazily
         self._writer = database.writer
         self._found: dict[ObjectName, Entry | None] = {}
         self._found_at = -1
@@ -75,9 +79,11 @@ class Entries:
         except KeyError:
             return self._found.setdefault(name, find(self._reads, name))
 
-    async def publish(self, entry: Entry, *, job: Job | None = None, upload: str | None = None) -> Entry | None:
+    async def publish(
+        self, entry: Entry, *, job: Job | None = None, upload: str | None = None, after: Durable | None = None
+    ) -> Entry | None:
         check_work(entry, job)
-        return await self._change(lambda connection: _publish(connection, entry, job, upload))
+        return await self._change(lambda connection: _publish(connection, entry, job, upload), after)
 
     async def fill(self, entry: Entry, *, expected: int | None) -> Entry | None:
         return await self._change(lambda connection: _fill(connection, entry, expected))
@@ -92,7 +98,7 @@ class Entries:
         await self._change(lambda connection: _move(connection, name, generation, State.SUSPECT, State.CLEAN))
 
     async def uploaded(self, name: ObjectName, generation: int, alt_etag: str) -> None:
-        await self._change(lambda connection: _uploaded(connection, name, generation, alt_etag))
+        await self._lazily(lambda connection: _uploaded(connection, name, generation, alt_etag))
 
     async def tombstone(self, name: ObjectName, generation: int, job: Job) -> Entry | None:
         grave = Entry(name, generation, State.DELETING, 0, "", job.queued_at)
@@ -133,17 +139,26 @@ def stale(name: ObjectName, belief: str, found: Entry | None) -> StaleGeneration
 
 
 def _publish(connection: sqlite3.Connection, entry: Entry, job: Job | None, upload: str | None) -> Entry | None:
-    old = current(connection, entry.name)
+    old = _before(connection, entry.name)
     if old is not None and old.generation > entry.generation:
         raise stale(entry.name, f"at most generation {entry.generation}", old)
-    require_bucket(connection, entry.name.bucket)
     if upload is not None:
         end_upload(connection, upload)
     if old is not None:
         entry = replace(entry, reads=old.reads, last_read_at=old.last_read_at)
     store(connection, entry)
-    replace_job(connection, entry.name, job)
+    if job is not None or (old is not None and old.state in _WORK):  # else there is no job
+        replace_job(connection, entry.name, job)
     return old
+
+
+def _before(connection: sqlite3.Connection, name: ObjectName) -> Entry | None:
+    """As ``current``, of a bucket that must be there. Raises NoSuchBucket: it was deleted while the change was on its
+    way."""
+    row = connection.execute(BEFORE, name).fetchone()
+    if row is None:
+        raise NoSuchBucket(f"the bucket {name.bucket!r} does not exist")
+    return None if row[0] is None else entry_of(row)
 
 
 def _fill(connection: sqlite3.Connection, entry: Entry, expected: int | None) -> Entry | None:

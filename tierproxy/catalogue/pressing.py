@@ -24,16 +24,20 @@ STATEFUL = frozenset({Order.SIEVE, Order.S3_FIFO})
 
 CANDIDATE = "entry.bucket, entry.key, entry.generation, coalesce(entry.blob, ''), {bytes}, entry.size"
 QUEUE = "entry.visits, entry.main, coalesce(entry.queued_at, 0.0)"
-SMALL = """SELECT coalesce(sum(iif(main, 0, blob_bytes)), 0), coalesce(sum(blob_bytes), 0) FROM entry
-    WHERE state = 'clean' AND blob IS NOT NULL"""
+BY_NAME = "sqlite_autoindex_entry_1"
+"""The table itself, in the order of its primary key. A walk that looks at every row says so: SQLite takes "has a blob"
+for a bound of entry_blob, and then looks the rows up one by one in the order of their blobs: many times the work in a
+large catalogue, and as many seeks of the disk as there are rows when it does not fit into memory."""
+SMALL = f"""SELECT coalesce(sum(iif(main, 0, blob_bytes)), 0), coalesce(sum(blob_bytes), 0) FROM entry
+    INDEXED BY {BY_NAME} WHERE state = 'clean' AND blob IS NOT NULL"""
 
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """How an order sorts. ``index``: the one that has ``rank`` first, on the live disk."""
+    """How an order sorts. ``index``: the one that has ``rank`` first, on the live disk; else every row is looked at."""
 
     rank: Sql
-    index: str | None = None
+    index: str = BY_NAME
 
 
 def decided(reads: Reads, scope: Scope, after: ObjectName | None, limit: int) -> list[Candidate]:
@@ -125,7 +129,7 @@ def _purged(reads: Reads, ground: Ground, after: ObjectName | None, limit: int) 
     span = Span(ground.scope.bucket, ground.scope.prefix, after or START)
     where = all_of([ground.candidates, span.sql()])
     rank = Sql(f"{PURGED_FIRST}")
-    return _candidates(reads, ground, rank, where, choice, "entry.bucket, entry.key", limit)
+    return _candidates(reads, ground, rank, where, choice, "entry.bucket, entry.key", limit, BY_NAME)
 
 
 def _ranked(
@@ -139,23 +143,25 @@ def _ranked(
         tests.append(_behind(ranking.rank, after))
     if main is not None:
         tests.append(Sql(f"entry.main = {int(main)}"))
-    index = None if ground.scope.shadow else ranking.index
-    return _candidates(
-        reads, ground, ranking.rank, all_of(tests), choice, "rank, entry.bucket, entry.key", limit, index
-    )
+    order_by = "rank, entry.bucket, entry.key"
+    return _candidates(reads, ground, ranking.rank, all_of(tests), choice, order_by, limit, ranking.index)
 
 
 def _candidates(
-    reads: Reads, ground: Ground, rank: Sql, where: Sql, choice: str, order: str, limit: int, index: str | None = None
+    reads: Reads, ground: Ground, rank: Sql, where: Sql, choice: str, order: str, limit: int, index: str
 ) -> list[Candidate]:
     columns = CANDIDATE.format(bytes=ground.columns.bytes)
-    by = f" INDEXED BY {index}" if index else ""
     sql = (
-        f"SELECT {columns}, {ground.decider.text} AS rule, {rank.text} AS rank, {QUEUE} FROM {ground.source}{by} "
+        f"SELECT {columns}, {ground.decider.text} AS rule, {rank.text} AS rank, {QUEUE} FROM {_source(ground, index)} "
         f"WHERE {where.text} AND {choice} ORDER BY {order} LIMIT ?"
     )
     values = (*ground.decider.values, *rank.values, *where.values, limit)
     return [_candidate(row) for row in reads.rows(sql, *values)]
+
+
+def _source(ground: Ground, index: str) -> str:
+    """Rows in the order of ``index``; the shadow's disk has none of its own."""
+    return ground.source if ground.scope.shadow else f"{ground.source} INDEXED BY {index}"
 
 
 def _candidate(row: Row) -> Candidate:
@@ -178,7 +184,8 @@ def _own(reads: Reads, ground: Ground, ranking: Ranking, name: ObjectName) -> tu
 def _sum(reads: Reads, ground: Ground, choice: str, test: Sql) -> tuple[int, int]:
     """Objects and bytes of the candidates that ``choice`` and ``test`` take."""
     where = all_of([ground.candidates, *_scoped(ground), test])
-    rows = f"SELECT {ground.columns.bytes} AS bytes, {ground.decider.text} AS rule FROM {ground.source}"
+    source = _source(ground, BY_NAME)
+    rows = f"SELECT {ground.columns.bytes} AS bytes, {ground.decider.text} AS rule FROM {source}"
     sql = f"SELECT count(*), coalesce(sum(bytes), 0) FROM ({rows} WHERE {where.text}) WHERE {choice}"
     row = reads.row(sql, *ground.decider.values, *where.values)
     return (0, 0) if row is None else (int(row[0]), int(row[1]))

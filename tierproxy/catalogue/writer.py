@@ -1,7 +1,13 @@
-"""The one writer: a thread that takes every waiting change and commits them together (group commit).
+"""The one writer: whoever has its turn takes every waiting change and commits them together (group commit).
 
-Each change runs in a savepoint of its own, so a change that fails undoes only itself. Changes run in the order they
-were queued, and queueing is the first thing a change's method does. After COMMIT the loop hears one callback a batch.
+Usually that is a thread of its own. A thread that has just made a file durable and brings the change that names it
+takes the turn itself if nobody has it and no other file is on its way: at one client that saves a wait for another
+thread to wake up. It takes one batch, and leaves what has come meanwhile to the writer's thread.
+
+Changes run in the order they were queued, and queueing is the first thing a change's method does. A batch is tried as
+one transaction without further ado; if a change of it fails, all is rolled back and done again with a savepoint around
+each, so that a change that fails undoes only itself. So a change may run twice: it must do nothing but ask and change
+the database. After COMMIT the loop hears one callback a batch.
 """
 
 from __future__ import annotations
@@ -10,18 +16,25 @@ import asyncio
 import concurrent.futures
 import logging
 import sqlite3
+import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
+from functools import partial
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from tierproxy.catalogue.connection import translated
 from tierproxy.errors import DiskUnavailable
 from tierproxy.logs import event
 from tierproxy.offload import worker_thread
+from tierproxy.ports import Durable
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
+
+COMPANY = 0.003
+"""Seconds a lazy change waits for others to be committed with."""
 
 
 @dataclass(slots=True, eq=False)
@@ -44,78 +57,160 @@ class Change:
             self.waiter.set_exception(self.error)
 
 
+class Outcome(asyncio.Future[T]):
+    """What a task waits for that does not let it go: cancelled meanwhile, the task hears of it when the outcome is
+    known. (``asyncio.shield`` and a second wait would do the same in three more turns of the loop.)"""
+
+    def cancel(self, msg: Any = None) -> bool:
+        """Not now."""
+        return False
+
+
+class Bell:
+    """Wakes one thread; ringing again before it has heard costs nothing."""
+
+    def __init__(self) -> None:
+        self._rings: SimpleQueue[None] = SimpleQueue()
+        self._rung = False
+
+    def ring(self) -> None:
+        """What is to be seen was put there before."""
+        if not self._rung:
+            self._rung = True
+            self._rings.put(None)
+
+    def wait(self) -> None:
+        """Look at everything after this: what is put there from now on rings again."""
+        self._rings.get()
+        self._rung = False
+
+
 class Writer:
     """Owns the write connection from ``start`` on; nothing else may use it."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.commits = 0
         self._connection = connection
-        self._queue: SimpleQueue[Change | None] = SimpleQueue()
+        self._waiting: deque[Change] = deque()
+        self._door = threading.Lock()  # what is in the queue before ``_closed`` is committed
         self._closed = False
+        self._turn = threading.Lock()  # held by who uses the connection
+        self._bell = Bell()
+        self._lazy = False  # a timer will ring
         self._join = worker_thread("catalogue", self._run)
 
-    async def change(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Queue ``work`` at once, return its result when it is durable, raise its error when it is undone.
+    async def change(self, work: Callable[[sqlite3.Connection], T], after: Durable | None = None) -> T:
+        """Queue ``work`` at once, or as soon as ``after`` is durable; return its result when it is durable, raise its
+        error when it is undone.
 
         A cancelled waiter still waits for the outcome (milliseconds) before it passes the cancellation on: whoever
         cleans up after it can then ask the catalogue what is true.
         """
         loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[T] = loop.create_future()
-        self._enqueue(Change(work, loop, waiter))
+        waiter = Outcome[T](loop=loop)
+        change = Change(work, loop, waiter)
+        if after is None or not after.then(partial(self._follow, change, after)):
+            if after is not None and after.failure is not None:
+                raise after.failure
+            self._enqueue(change)
+            self._bell.ring()
         try:
-            return await asyncio.shield(waiter)
+            return await waiter
         except asyncio.CancelledError:
-            await _outcome(waiter)
+            waiter.exception()  # seen
             raise
+
+    async def change_lazily(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """As ``change``, for what nobody waits for: it is committed with the next change that is not lazy, or after
+        ``COMPANY`` seconds, so that it seldom takes a commit of its own."""
+        loop = asyncio.get_running_loop()
+        waiter = Outcome[T](loop=loop)
+        self._enqueue(Change(work, loop, waiter))
+        if not self._lazy:
+            self._lazy = True
+            loop.call_later(COMPANY, self._hurry)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            waiter.exception()  # seen
+            raise
+
+    def _hurry(self) -> None:
+        self._lazy = False
+        if self._waiting:
+            self._bell.ring()
 
     def post(self, work: Callable[[sqlite3.Connection], T]) -> concurrent.futures.Future[T]:
         """As ``change``, for a caller without a loop or one that does not wait."""
         waiter: concurrent.futures.Future[T] = concurrent.futures.Future()
         self._enqueue(Change(work, None, waiter))
+        self._bell.ring()
         return waiter
 
     def stop(self) -> None:
         """Refuse new changes, commit those waiting, end the thread. Blocks; idempotent. The connection is free then."""
-        if not self._closed:
+        with self._door:
             self._closed = True
-            self._queue.put(None)
+        self._bell.ring()
         self._join()
 
     def _enqueue(self, change: Change) -> None:
-        if self._closed:
-            raise DiskUnavailable("the catalogue is closed", hint="the node is stopping; try again")
-        self._queue.put(change)
+        with self._door:
+            if self._closed:
+                raise DiskUnavailable("the catalogue is closed", hint="the node is stopping; try again")
+            self._waiting.append(change)
+
+    def _follow(self, change: Change, after: Durable, failure: BaseException | None) -> None:
+        """In the thread that has made durable what ``change`` rests on, or has failed to."""
+        try:
+            if failure is not None:
+                raise failure
+            self._enqueue(change)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is the waiter's
+            change.error = error
+            _deliver([change])
+            return
+        if after.alone:
+            self._help()
+        else:  # others come soon, and are committed together
+            self._bell.ring()
+
+    def _help(self) -> None:
+        """Commit what waits, if nobody is at it. Whoever is looks again after his turn."""
+        if not self._turn.acquire(blocking=False):
+            return
+        try:
+            self._commit_waiting()
+        finally:
+            self._turn.release()
+        if self._waiting:
+            self._bell.ring()
 
     def _run(self) -> None:
-        open_ = True
-        while open_:
-            batch, open_ = self._take()
-            if batch:
-                self._commit(batch)
-                _deliver(batch)
+        while not self._closed:
+            self._bell.wait()
+            while self._waiting:
+                with self._turn:
+                    self._commit_waiting()
+        with self._turn:  # also a helper that is still at it
+            self._commit_waiting()
 
-    def _take(self) -> tuple[list[Change], bool]:
-        """Wait for a change and take all that wait with it; False once the queue has ended."""
+    def _commit_waiting(self) -> None:
         batch: list[Change] = []
-        change = self._queue.get()
-        while change is not None:
-            batch.append(change)
-            try:
-                change = self._queue.get_nowait()
-            except Empty:
-                return batch, True
-        return batch, False
+        while self._waiting:
+            batch.append(self._waiting.popleft())
+        if batch:
+            self._commit(batch)
+            _deliver(batch)
 
     def _commit(self, batch: list[Change]) -> None:
         """Run a batch in one transaction. When the transaction itself fails, all of it has failed."""
-        connection = self._connection
         try:
-            connection.execute("BEGIN IMMEDIATE")
-            for change in batch:
-                self._apply(change)
-            connection.execute("COMMIT")
-            self.commits += 1
+            if self._together(batch):
+                self.commits += 1
+            elif len(batch) > 1:
+                self._one_by_one(batch)
+                self.commits += 1
         except Exception as error:  # noqa: BLE001 - a writer that dies would leave every later change waiting for ever
             self._undo()
             failure = translated(error) if isinstance(error, sqlite3.Error) else DiskUnavailable(f"catalogue: {error}")
@@ -123,10 +218,34 @@ class Writer:
             for change in batch:
                 change.error = failure
 
+    def _together(self, batch: list[Change]) -> bool:
+        """All of it, or nothing: False when one of them failed. Raises when the transaction itself fails."""
+        connection = self._connection
+        connection.execute("BEGIN IMMEDIATE")
+        for change in batch:
+            try:
+                change.result = change.work(connection)
+            except BaseException as error:  # noqa: BLE001 - whatever it is, it is the waiter's
+                if not connection.in_transaction and len(batch) == 1:
+                    event(logger, logging.ERROR, "catalogue commit failed", changes=1, error=error)
+                change.error = translated(error) if isinstance(error, sqlite3.Error) else error
+                self._undo()
+                return False
+        connection.execute("COMMIT")
+        return True
+
+    def _one_by_one(self, batch: list[Change]) -> None:
+        connection = self._connection
+        connection.execute("BEGIN IMMEDIATE")
+        for change in batch:
+            self._apply(change)
+        connection.execute("COMMIT")
+
     def _apply(self, change: Change) -> None:
         """Raises sqlite3.Error only when SQLite has given up the whole transaction (disk full, I/O error)."""
         connection = self._connection
         connection.execute("SAVEPOINT change")
+        change.error = None  # of the try before
         try:
             change.result = change.work(connection)
         except BaseException as error:  # whatever it is, it is the waiter's
@@ -144,16 +263,6 @@ class Writer:
                 self._connection.execute("ROLLBACK")
         except sqlite3.Error as error:
             event(logger, logging.ERROR, "catalogue rollback failed", error=error)
-
-
-async def _outcome(waiter: asyncio.Future[Any]) -> None:
-    """Until ``waiter`` is done, however often the waiting task is cancelled meanwhile. Its error is not raised."""
-    while not waiter.done():
-        try:
-            await asyncio.wait({waiter})
-        except asyncio.CancelledError:
-            continue
-    waiter.exception()  # marks it as seen
 
 
 def _deliver(batch: list[Change]) -> None:

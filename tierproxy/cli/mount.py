@@ -84,6 +84,10 @@ def mount(
     allow_other: Annotated[
         bool, typer.Option("--allow-other/--no-allow-other", help="Others than root may use it, by owner and mode.")
     ] = True,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(help="The node's data directory on this machine: bodies there are read without asking it."),
+    ] = None,
     daemon: Annotated[
         bool, typer.Option("--daemon/--foreground", help="Return when the mount answers, and serve on.")
     ] = False,
@@ -100,7 +104,7 @@ def mount(
     service = replace(
         _from_config(url, point, bucket, config) if config else _from_url(url, point, bucket, keys),
         scratch=scratch.absolute(), settings=settings, allow_other=allow_other,
-        metrics=host_and_port(metrics) if metrics else None,
+        metrics=host_and_port(metrics) if metrics else None, data=data_dir.absolute() if data_dir else None,
     )  # fmt: skip
     logs.configure(log_level, log_format)
     _prepare(service.point)

@@ -26,6 +26,7 @@ from tierproxy.disk.mark import CommitMark
 from tierproxy.errors import ConfigError
 from tierproxy.mail.names import Naming
 from tierproxy.mail.probes import refuse_slow
+from tierproxy.near.versions import withdraw
 from tierproxy.offload import ThreadPool
 from tierproxy.ports import AltTier, Clock, Stubs
 from tierproxy.store import walks
@@ -105,6 +106,7 @@ async def offline(config: Config, *, with_alt: bool, begin: bool = False) -> Asy
     async with AsyncExitStack() as stack:
         lock = DataLock.take(data, files)
         stack.callback(lock.release)
+        withdraw(data, files)  # nobody believes what stood when the node was killed
         if not catalogue_file(data).exists():  # whatever makes one may give out the generations of these again
             throw_away(data / "stubs", files)
         threads = ThreadPool("offline", THREADS)

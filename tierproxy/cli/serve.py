@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 from pathlib import Path
@@ -19,6 +20,7 @@ from tierproxy.errors import ConfigError
 from tierproxy.logs import event
 from tierproxy.mount.supervisor import Supervisor
 from tierproxy.node import Node
+from tierproxy.server.descriptors import allow_many
 from tierproxy.wiring import build
 
 log = logging.getLogger(__name__)
@@ -30,6 +32,7 @@ def serve(config: ConfigFile = None) -> None:
     found = loaded.config
     logs.configure(found.node.log_level, found.node.log_format)
     doubts(loaded)
+    allow_many()
     uvloop.run(run(found, config))
 
 
@@ -47,6 +50,7 @@ async def run(config: Config, path: Path | None) -> None:
     reloads = Reloads(node, config, path)
     with handled(stop, reloads.reload):
         await node.start()
+        gc.freeze()  # else each full collection looks at all modules again: tens of ms in which nobody is served
         reloads.started = True
         supervisor.tell(READY=1)
         try:

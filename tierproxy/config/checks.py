@@ -6,6 +6,7 @@ import difflib
 import ipaddress
 import os
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -103,6 +104,14 @@ def _listen(config: Config) -> Iterator[Finding]:
         yield ("listen", "domain"), f"{listen.domain!r} is not a host name"
     if not listen.region:
         yield ("listen", "region"), "must not be empty: clients sign for a region"
+
+
+def _workers(config: Config) -> Iterator[Finding]:
+    listen = config.listen
+    if listen.workers and sys.platform != "linux":
+        yield ("listen", "workers"), "needs Linux (SO_REUSEPORT, shared memory): set 0"
+    if listen.workers and not listen.address:
+        yield ("listen", "workers"), "share the TCP address, and there is none: set address, or 0"
 
 
 def _tls(config: Config) -> Iterator[Finding]:
@@ -370,6 +379,14 @@ def _useless_options(config: Config) -> Iterator[str]:
             yield f"bucket {bucket.name}: alt_prefix {bucket.alt_prefix} does not end with /: keys follow it directly"
 
 
+def _useless_workers(config: Config) -> Iterator[str]:
+    if config.listen.workers and not config.lane_answers:
+        yield (
+            "[listen] workers has no effect with hit_lane = false, access_log or otel_endpoint: workers answer what "
+            "the hit lane answers"
+        )
+
+
 def _useless_admin(config: Config) -> Iterator[str]:
     admin = config.admin
     if not admin.enabled and config.account:
@@ -385,9 +402,9 @@ def _weak_secrets(config: Config) -> Iterator[str]:
 
 
 _CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
-    _node, _listen, _tls, _alt, _budgets, _buckets, _dynamic, _overlaps, _keys, _naming,
+    _node, _listen, _workers, _tls, _alt, _budgets, _buckets, _dynamic, _overlaps, _keys, _naming,
     _admin, _accounts,
 )  # fmt: skip
 _DOUBTS: tuple[Callable[[Config], Iterator[str]], ...] = (
-    _useless_options, _useless_admin, _weak_secrets,
+    _useless_options, _useless_workers, _useless_admin, _weak_secrets,
 )  # fmt: skip

@@ -408,3 +408,13 @@ class Config:
     bucket: tuple[BucketSection, ...] = ()
     key: tuple[KeySection, ...] = ()
     account: tuple[AccountSection, ...] = ()
+
+    @property
+    def lane_answers(self) -> bool:
+        """The hit lane may answer: nobody wants to see every request."""
+        return self.listen.hit_lane and not self.node.access_log and not self.node.otel_endpoint
+
+    @property
+    def hit_workers(self) -> int:
+        """How many there are to be: none where they could not answer anything."""
+        return self.listen.workers if self.lane_answers else 0

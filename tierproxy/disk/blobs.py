@@ -10,7 +10,7 @@ from pathlib import Path
 import xxhash
 
 from tierproxy.disk import layout, reading, trailer
-from tierproxy.disk.commits import DirectoryCommits, Errands
+from tierproxy.disk.commits import DirectoryCommits, DirectorySyncs, Errands
 from tierproxy.disk.descriptor import Descriptor
 from tierproxy.disk.digest import BodyDigest
 from tierproxy.disk.fsio import Files, disk_errors
@@ -19,8 +19,10 @@ from tierproxy.disk.reading import ANYTHING, BlockedBlob, Expected, WholeBlob
 from tierproxy.disk.staged import StagedBlob, StagedFile
 from tierproxy.errors import BlobCorrupt
 from tierproxy.model import BlobFacts, BlobLabel, FreeSpace, Headers, ObjectName, SealedBlob, Stub
-from tierproxy.ports import BodyCheck, Clock, Offload, Staged
+from tierproxy.ports import BodyCheck, Clock, Hands, Staged
 
+NAMES = 100
+"""Blob names for which random bytes are asked for at once: each time is a system call."""
 BATCH = 1000
 """Names in one batch of ``scan``."""
 FREE_SPACE_AGE = 1.0
@@ -31,7 +33,7 @@ class DiskBlobs:
     """``tierproxy.ports.DiskTier``. Make it with ``start``. One per data directory: hold the ``DataLock``."""
 
     def __init__(
-        self, root: Path, files: Files, offload: Offload, clock: Clock,
+        self, root: Path, files: Files, offload: Hands, clock: Clock,
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:  # fmt: skip
         self._directory = DataDirectory(root)
@@ -39,9 +41,11 @@ class DiskBlobs:
         self._offload = offload
         self._clock = clock
         self._random_bytes = random_bytes
+        self._random = b""
         self._errands = Errands()
         self._fan_out = FanOut(self._directory.blobs, files)
         self._publishes = DirectoryCommits(files, offload, self._errands)
+        self._syncs = DirectorySyncs(files)
         # Apart, so that a purge of thousands of files does not hold up a write.
         self._removals = DirectoryCommits(files, offload, self._errands, gone_is_fine=True)
         self._free: FreeSpace | None = None
@@ -52,7 +56,7 @@ class DiskBlobs:
 
     @classmethod
     async def start(
-        cls, root: Path, files: Files, offload: Offload, clock: Clock,
+        cls, root: Path, files: Files, offload: Hands, clock: Clock,
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> DiskBlobs:  # fmt: skip
         """Make the directories below ``root``, durably. Raises OutOfSpace, DiskUnavailable."""
@@ -63,11 +67,19 @@ class DiskBlobs:
     # writing
 
     def stage(self, check: BodyCheck | None = None) -> StagedBlob:
-        name = layout.new_name(self._clock.now(), self._random_bytes)
+        name = layout.new_name(self._clock.now(), self._some_random_bytes)
         digest = BodyDigest(check)
         file = StagedFile(self._directory.staged(name), self._files, digest)
         target = self._directory.blob(name)
-        return StagedBlob(name, file, digest, self._offload, self._publishes, self._errands, target, self._fan_out)
+        return StagedBlob(
+            name, file, digest, self._offload, self._publishes, self._syncs, self._errands, target, self._fan_out
+        )  # fmt: skip
+
+    def _some_random_bytes(self, count: int) -> bytes:
+        if len(self._random) < count:
+            self._random = self._random_bytes(NAMES * count)
+        taken, self._random = self._random[:count], self._random[count:]
+        return taken
 
     async def remove(self, blobs: Sequence[str]) -> None:
         await self._remove([self._directory.blob(name) for name in blobs if layout.is_name(name)])

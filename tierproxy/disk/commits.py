@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -122,3 +123,59 @@ def _outcome(change: Callable[[], object]) -> DiskError | None:
     except DiskError as error:
         return error
     return None
+
+
+@dataclass(slots=True, eq=False)
+class _Round:
+    directories: dict[Path, None] = field(default_factory=dict)
+    failed: dict[Path, BaseException] = field(default_factory=dict)
+    ended: bool = False
+
+
+class DirectorySyncs:
+    """Group commit for threads that have changed a directory themselves: whoever comes while one fsyncs waits for the
+    next round, which the first of them makes for all. Blocking."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+        self._mutex = threading.Lock()
+        self._turn = threading.Lock()
+        self._next = _Round()
+        self._under_way = 0
+
+    @property
+    def alone(self) -> bool:
+        """At most one is between ``begin`` and ``end``."""
+        return self._under_way <= 1
+
+    def begin(self) -> None:
+        """Somebody is about to write what it will ``sync``."""
+        with self._mutex:
+            self._under_way += 1
+
+    def end(self) -> None:
+        """It is done with all that follows."""
+        with self._mutex:
+            self._under_way -= 1
+
+    def sync(self, directory: Path) -> None:
+        """Make what the caller changed in ``directory`` durable. Raises DiskError: so do all of the round, for an error
+        of an fsync is told once, and the next one would promise what is lost."""
+        with self._mutex:
+            mine = self._next
+            mine.directories[directory] = None
+        with self._turn:
+            if not mine.ended:
+                self._end(mine)
+        if directory in mine.failed:
+            raise mine.failed[directory]
+
+    def _end(self, mine: _Round) -> None:
+        with self._mutex:  # from here on nobody joins: the change of a later one may be too late for this fsync
+            self._next = _Round()
+        for path in mine.directories:
+            try:
+                self._files.fsync_dir(path)
+            except BaseException as error:  # noqa: BLE001 - whatever it is, it is everybody's of the round
+                mine.failed[path] = error
+        mine.ended = True

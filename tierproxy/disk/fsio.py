@@ -73,6 +73,10 @@ class Files:
     def truncate(self, fd: int, size: int) -> None:
         self._do("truncate", os.ftruncate, fd, size)
 
+    def allocate(self, fd: int, size: int) -> None:
+        """Have all of the first ``size`` bytes of an open file on the device, or in memory; zeros where it had none."""
+        self._do("allocate", os.posix_fallocate, fd, 0, size)
+
     def fsync(self, fd: int) -> None:
         """Make the content of an open file durable (not its name: ``fsync_dir``)."""
         self._do("fsync", os.fsync, fd)

@@ -95,7 +95,8 @@ def make_durable(path: Path, files: Files) -> None:
 
 
 class FanOut:
-    """Makes the two directory levels below ``blobs/``. Used by one thread at a time (the publish job)."""
+    """Makes the two directory levels below ``blobs/``. Threads may find one missing together: each makes it durable
+    before it relies on it, whoever made it."""
 
     def __init__(self, blobs: Path, files: Files) -> None:
         self._blobs = blobs

@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import TypeVar
 
 from tierproxy.disk import trailer
-from tierproxy.disk.commits import DirectoryCommits, Errands
+from tierproxy.disk.commits import DirectoryCommits, DirectorySyncs, Errands
 from tierproxy.disk.descriptor import Descriptor
 from tierproxy.disk.digest import BodyDigest
 from tierproxy.disk.fsio import Files, disk_errors
+from tierproxy.disk.kept import KeptBlob
 from tierproxy.disk.layout import FanOut
 from tierproxy.errors import BlobCorrupt, BlobMissing, DiskError, DiskUnavailable
 from tierproxy.logs import event
 from tierproxy.model import BlobLabel, SealedBlob
-from tierproxy.ports import Offload
+from tierproxy.ports import Hands
 
 T = TypeVar("T")
 
@@ -43,7 +44,7 @@ class StagedFile:
         self._files = files
         self._digest = digest
         self._mutex = threading.Lock()
-        self._descriptor = Descriptor()
+        self._descriptor: Descriptor | None = None  # of a file that readers may need
         self._fd: int | None = None
         self._path: Path | None = None
         self._gone = False
@@ -65,6 +66,28 @@ class StagedFile:
             if start == 0:  # reads are served from memory
                 self._close()
             return self._digest.size + len(ending)
+
+    def keep(self, body: bytes | bytearray, ending: bytes, start: int, target: Path, fan_out: FanOut) -> None:
+        """``body`` and ``ending`` at ``start``, the name ``target``, an fsync; the caller fsyncs the directory.
+
+        Renamed before it is fsynced, so that content and name take one commit of the file system's journal. No row
+        names it yet: a process that is killed leaves a whole file without a row, a power cut perhaps half a one.
+        """
+        with self._mutex:
+            if start:
+                self._name(self._open(), b"".join((body, ending)), start, target, fan_out)
+                return
+            fd = self._create()
+            try:
+                self._name(fd, b"".join((body, ending)), 0, target, fan_out)
+            finally:
+                os.close(fd)  # reads are served from memory
+
+    def _name(self, fd: int, data: bytes, start: int, target: Path, fan_out: FanOut) -> None:
+        self._files.write_at(fd, data, start)
+        self._rename(self._staging, target, fan_out)
+        self._path = target
+        self._files.fsync(fd)
 
     def place(self, target: Path, fan_out: FanOut | None) -> None:
         """Rename to ``target``, whose directory the caller fsyncs."""
@@ -88,6 +111,8 @@ class StagedFile:
 
     def read(self, offset: int, length: int) -> bytes:
         """Bytes that ``append`` has written."""
+        if self._descriptor is None:
+            raise DiskUnavailable("the file is closed")
         with self._descriptor.use() as fd, disk_errors("read"):
             data = os.pread(fd, length, offset)
         if len(data) != length:
@@ -116,42 +141,52 @@ class StagedFile:
                 self._gone = True
                 self._close()
 
+    def _create(self) -> int:
+        if self._gone:
+            raise DiskUnavailable("the staged file was discarded")
+        fd = self._files.create(self._staging)
+        self._path = self._staging
+        return fd
+
     def _open(self) -> int:
         if self._gone:
             raise DiskUnavailable("the staged file was discarded")
         if self._fd is None:
-            self._fd = self._files.create(self._staging)
-            self._path = self._staging
+            self._fd = self._create()
+            self._descriptor = Descriptor()
             self._descriptor.attach(self._fd)
         return self._fd
 
     def _close(self) -> None:
         self._fd = None
-        self._descriptor.close()
+        if self._descriptor is not None:
+            self._descriptor.close()
 
 
 class StagedBlob:
     """``tierproxy.ports.Staged``. ``_flushed`` bytes are in the file, the rest in ``_tail``."""
 
     def __init__(
-        self, name: str, file: StagedFile, digest: BodyDigest, offload: Offload, publishes: DirectoryCommits,
-        errands: Errands, target: Path, fan_out: FanOut,
+        self, name: str, file: StagedFile, digest: BodyDigest, offload: Hands, publishes: DirectoryCommits,
+        syncs: DirectorySyncs, errands: Errands, target: Path, fan_out: FanOut,
     ) -> None:  # fmt: skip
         self.name = name
         self._file = file
         self._digest = digest
         self._offload = offload
         self._publishes = publishes
+        self._syncs = syncs
         self._errands = errands
         self._target = target
         self._fan_out = fan_out
-        self._tail = bytearray()
+        self._tail: bytes | bytearray = b""  # bytes: one piece, as it came
         self._flushed = 0
         self._whole: bytes | None = None
         self._spilled = False  # the body is longer than MEMORY: the file keeps a descriptor
         self._touched = False  # there may be a file
         self._finished = False
         self._sealed = False
+        self._keeping: KeptBlob | None = None
         self._kept = False  # published: the name is the caller's
         self._closed = False
         self._failure: DiskError | None = None
@@ -169,7 +204,7 @@ class StagedBlob:
         if self._spilled:
             return None
         if self._whole is None or len(self._whole) != len(self._tail):
-            self._whole = bytes(self._tail)
+            self._whole = bytes(self._tail)  # no copy of bytes
         return self._whole
 
     @property
@@ -181,6 +216,11 @@ class StagedBlob:
         self._check_usable()
         if self._finished:
             raise ValueError(f"write after finish: {self!r}")
+        if isinstance(data, bytes) and not self._tail and len(data) <= MEMORY:
+            self._tail = data
+            return
+        if isinstance(self._tail, bytes):
+            self._tail = bytearray(self._tail)
         rest = memoryview(data)
         while rest:
             room = MEMORY - len(self._tail)
@@ -222,6 +262,34 @@ class StagedBlob:
         self._sealed = True
         return SealedBlob(self.name, self.size, trailer.footprint(length), self._digest.xxh3())
 
+    def keep(self, label: BlobLabel) -> KeptBlob:
+        self._check_usable()
+        if self._sealed or not self._finished:
+            raise ValueError(f"kept twice, or before its end: {self!r}")
+        ending = self._digest.trailer(label)
+        length = self.size + len(ending)
+        self._touched = self._sealed = True
+        self._keeping = KeptBlob(
+            SealedBlob(self.name, self.size, trailer.footprint(length), self._digest.xxh3()), self._syncs
+        )  # fmt: skip
+        self._syncs.begin()
+        self._offload.begin(partial(self._keep, self._keeping, ending))
+        return self._keeping
+
+    def _keep(self, keeping: KeptBlob, ending: bytes) -> None:
+        """In a thread. Whatever it is that goes wrong is the business of who waits."""
+        try:
+            self._file.keep(self._tail, ending, self._flushed, self._target, self._fan_out)
+            self._syncs.sync(self._target.parent)
+        except BaseException as error:  # noqa: BLE001 - as above
+            self._failure = error if isinstance(error, DiskError) else DiskUnavailable("an earlier step did not end")
+            keeping.settle(error)
+        else:
+            self._kept = True
+            keeping.settle(None)
+        finally:
+            self._syncs.end()
+
     async def publish(self) -> None:
         await self.move_to(self._target, self._fan_out)
 
@@ -243,8 +311,15 @@ class StagedBlob:
             return
         self._closed = True
         self._failure = self._failure or DiskUnavailable("the staged file is closed")
-        if self._touched and (self._spilled or not self._kept):
-            await self._errands.run(self._offload.run(self._file.end, self._kept))
+        claimed = self._kept and (self._keeping is None or self._keeping.claimed)
+        if self._touched and (self._spilled or not claimed):
+            await self._errands.run(self._end())
+
+    async def _end(self) -> None:
+        if self._keeping is not None:
+            await self._keeping.settled()
+            self._kept = self._kept and self._keeping.claimed
+        await self._offload.run(self._file.end, self._kept)
 
     async def _make_room(self, rest: memoryview) -> None:
         """If the disk refuses, what was handed in is all there all the same, hashed and readable from memory: the
@@ -253,7 +328,7 @@ class StagedBlob:
             await self._flush()
         except DiskError:
             # A new tail: the error's traceback still looks at the old one, which cannot grow then.
-            self._tail = self._tail + rest
+            self._tail = bytearray(self._tail) + rest
             self._digest.update(bytes(rest))
             raise
 

@@ -40,6 +40,7 @@ MAX_LABEL = 1024 * 1024
 SHORTEST = _FIXED.size + len(b"{}") + _END
 LONGEST = _FIXED.size + MAX_LABEL + _END
 PAGE = 4096
+_encode_json = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 HEADER_NAMES = tuple(field.name for field in dataclasses.fields(Headers))
 
 
@@ -119,7 +120,7 @@ def _encode_label(label: BlobLabel) -> bytes:
         "headers": headers,
         "parts": label.parts,
     }
-    return json.dumps(fields, separators=(",", ":"), sort_keys=True).encode("ascii")
+    return _encode_json(fields).encode("ascii")
 
 
 def _decode_label(text: bytes, generation: int, written_at: float) -> BlobLabel:

@@ -13,7 +13,7 @@ from tierproxy.errors import BlobMissing
 from tierproxy.history.journal import Journal, Torn, read
 from tierproxy.history.names import UNFINISHED, free_start, journals, segments
 from tierproxy.history.retention import retain
-from tierproxy.history.rows import row_of
+from tierproxy.history.rows import Row, row_of
 from tierproxy.logs import event
 from tierproxy.ports import FileCalls
 from tierproxy.traffic import Event
@@ -46,7 +46,7 @@ class HistoryFiles:
         if self._journal is None:
             self._make()
             self._journal = Journal(self.directory, free_start(self.directory, now * 1000), self._files)
-        self._journal.append([row_of(each) for each in events])
+        self._journal.append(_rows(events))
 
     def close(self) -> None:
         """The open journal is complete: ``settle`` makes a segment of it, now or at the next start."""
@@ -110,6 +110,17 @@ class HistoryFiles:
         if frame.height:
             made = writing.write(self.directory, frame, files=self._files, started=started, node=self._node)
             event(log, logging.INFO, "history segment written", path=made, events=frame.height)
+
+
+def _rows(events: Sequence[Event]) -> list[Row]:
+    """One row, not two alike, for the same event many times in a row."""
+    rows: list[Row] = []
+    before = None
+    for each in events:
+        if each is not before:
+            row, before = row_of(each), each
+        rows.append(row)
+    return rows
 
 
 def _frame_of(path: Path, torn: Torn) -> pl.DataFrame:

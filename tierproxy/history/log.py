@@ -35,7 +35,7 @@ class NoHistory:
     waiting = 0
     waiting_since: float | None = None
 
-    def note(self, event: Event) -> None:
+    def note(self, event: Event, times: int = 1) -> None:
         pass
 
     async def run(self) -> None:
@@ -95,12 +95,14 @@ class HistoryWriter:
         """When the oldest of them happened (seconds since the epoch); None: there is none."""
         return self._buffer[0].at if self._buffer else None
 
-    def note(self, event: Event) -> None:
-        """loop."""
-        if len(self._buffer) < self._limit:
+    def note(self, event: Event, times: int = 1) -> None:
+        """loop. An event that happened several times is the same object several times: the journal encodes it once."""
+        if times == 1 and len(self._buffer) < self._limit:
             self._buffer.append(event)
-        else:
-            self._overflow += 1
+            return
+        kept = min(times, self._limit - len(self._buffer))
+        self._buffer += [event] * kept
+        self._overflow += times - kept
 
     def reload(self, settings: HistorySection) -> None:
         """loop. The new limits count from the next second on."""

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from cachetools import LRUCache
 
 from tierproxy.config.sections import MemorySection
 from tierproxy.model import Entry, ObjectName
-from tierproxy.ports import Hot
+from tierproxy.ports import Hot, Kept
 
-OVERHEAD = 1250
+OVERHEAD = 1270
 """Bytes of Python objects an entry costs beside its content, key and metadata: Entry, Headers, ObjectName, their
 strings and numbers, the tuple and the cache's own links (measured with tracemalloc, Python 3.11)."""
 METADATA_OVERHEAD = 140  #: the same for one pair of user metadata
 
-Item = tuple[Entry, bytes]
 
-
-def footprint(item: Item) -> int:
+def footprint(item: Kept) -> int:
     """Bytes of memory ``item`` is charged: content, text of variable length, and ``OVERHEAD``."""
-    entry, content = item
+    entry = item.entry
     text = len(entry.name.key)
     if entry.headers is not None:
         text += sum(len(name) + len(value) + METADATA_OVERHEAD for name, value in entry.headers.metadata.items())
-    return len(content) + text + OVERHEAD
+    return len(item.content) + text + OVERHEAD
 
 
 class MemoryTier:
@@ -34,22 +34,30 @@ class MemoryTier:
 
     def __init__(self, max_bytes: int, max_object: int) -> None:
         self._max_object = max_object
-        self._items: LRUCache[ObjectName, Item] = LRUCache(max_bytes, getsizeof=footprint)
+        self._items: LRUCache[ObjectName, Kept] = LRUCache(max_bytes, getsizeof=footprint)
 
     def __repr__(self) -> str:
         return f"<MemoryTier {len(self._items)} objects, {self.bytes_used} of {int(self._items.maxsize)} bytes>"
 
-    def get(self, name: ObjectName) -> Item | None:
+    def get(self, name: ObjectName) -> tuple[Entry, bytes] | None:
+        item = self._items.get(name)
+        return None if item is None else (item.entry, item.content)
+
+    def kept(self, name: ObjectName) -> Kept | None:
         return self._items.get(name)
 
     def put(self, entry: Entry, content: bytes) -> None:
         if self._is_older(entry):
             return
-        item = (entry, content)
+        item = Kept(entry, content)
         if len(content) > self._max_object or footprint(item) > self._items.maxsize:
             self.drop(entry.name)
             return
         self._items[entry.name] = item
+
+    def touch(self, names: Iterable[ObjectName]) -> None:
+        for name in names:
+            self._items.get(name)
 
     def drop(self, name: ObjectName) -> None:
         self._items.pop(name, None)
@@ -68,16 +76,22 @@ class MemoryTier:
     def _is_older(self, entry: Entry) -> bool:
         """Whether a newer generation is kept."""
         item = self._items.get(entry.name)
-        return item is not None and item[0].generation > entry.generation
+        return item is not None and item.entry.generation > entry.generation
 
 
 class NoMemory:
     """The memory tier that keeps nothing."""
 
-    def get(self, name: ObjectName) -> Item | None:
+    def get(self, name: ObjectName) -> tuple[Entry, bytes] | None:
+        return None
+
+    def kept(self, name: ObjectName) -> Kept | None:
         return None
 
     def put(self, entry: Entry, content: bytes) -> None:
+        pass
+
+    def touch(self, names: Iterable[ObjectName]) -> None:
         pass
 
     def drop(self, name: ObjectName) -> None:

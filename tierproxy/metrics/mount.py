@@ -21,6 +21,7 @@ class Counts(Protocol):
     asked: int
     loads: int
     fetched: int
+    near: int
     shared: int
     kept: int
     stubs: int
@@ -39,6 +40,8 @@ class Counts(Protocol):
     finished: int
     withdrawn: int
     private_lost: int
+    reported: int
+    unreported: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +72,8 @@ FAILED = counter("tierproxy_mount_request_failures", "Requests of the kernel tha
 LOOKUPS = counter("tierproxy_mount_lookups", "Names looked up, by who knew them: memory or node", "source")
 LISTINGS = counter("tierproxy_mount_directories_loaded", "Directories listed by the node")
 OPENS = counter(
-    "tierproxy_mount_opens", "Opens of objects by what they brought: fetched, shared with another open, kept from "
-    "one before, stub, pieces (above the whole-object limit), empty", "outcome",
+    "tierproxy_mount_opens", "Opens of objects by what they brought: fetched, near (from the node's files), shared "
+    "with another open, kept from one before, stub, pieces (above the whole-object limit), empty", "outcome",
 )  # fmt: skip
 COMPLETED = counter("tierproxy_mount_stubs_completed", "Stubs whose body had to be fetched after all")
 CHANGES = counter("tierproxy_mount_changes", "Changes made: delivery, copy, rename, rewrite, delete", "kind")
@@ -80,6 +83,9 @@ TOLD = counter("tierproxy_mount_changes_heard", "Changes of the bucket heard of"
 RESTARTS = counter("tierproxy_mount_memory_lost", "Times everything remembered was forgotten")
 FINISHED = counter("tierproxy_mount_renames_finished", "Interrupted renames completed later")
 WITHDRAWN = counter("tierproxy_mount_changes_withdrawn", "Deliveries and copies in doubt that were taken back")
+REPORTED = counter(
+    "tierproxy_mount_near_reads", "Opens served from the node's files: told to the node, or lost to its counts", "told"
+)
 LOST = counter("tierproxy_mount_private_copies_lost", "Private copies given up because the node would not have them")
 HEARS = gauge("tierproxy_mount_hears_changes", "1 while changes of the bucket are heard of: memory may be believed")
 HANDLES = gauge("tierproxy_mount_open_files", "Open files")
@@ -104,11 +110,13 @@ def _files(sources: Sources) -> Iterator[Sample]:
     yield LOOKUPS.of(counts.asked, "node")
     yield LISTINGS.of(counts.loads)
     for outcome, opens in (
-        ("fetched", counts.fetched), ("shared", counts.shared), ("kept", counts.kept), ("stub", counts.stubs),
-        ("pieces", counts.pieces), ("empty", counts.empty),
+        ("fetched", counts.fetched), ("near", counts.near), ("shared", counts.shared), ("kept", counts.kept),
+        ("stub", counts.stubs), ("pieces", counts.pieces), ("empty", counts.empty),
     ):  # fmt: skip
         yield OPENS.of(opens, outcome)
     yield COMPLETED.of(counts.completed)
+    yield REPORTED.of(counts.reported, "yes")
+    yield REPORTED.of(counts.unreported, "no")
     for kind, made in (
         ("delivery", counts.deliveries), ("copy", counts.copies), ("rename", counts.renames),
         ("rewrite", counts.rewrites), ("delete", counts.deletes),
@@ -129,7 +137,7 @@ def _doubts(sources: Sources) -> Iterator[Sample]:
 
 ROOMS: tuple[Room[Sources], ...] = (
     Room("Mount: requests of the kernel", (REQUESTS, FAILED, WAITING, HANDLES), _requests),
-    Room("Mount: files", (LOOKUPS, LISTINGS, OPENS, COMPLETED, CHANGES), _files),
+    Room("Mount: files", (LOOKUPS, LISTINGS, OPENS, COMPLETED, REPORTED, CHANGES), _files),
     Room("Mount: doubt", (HEARS, SCRATCH, REFUSED, DOUBTS, TOLD, RESTARTS, FINISHED, WITHDRAWN, LOST), _doubts),
 )
 

@@ -47,6 +47,15 @@ ANSWERS = counter("tierproxy_http_responses", "Answers of the object port by sta
 RUNNING = gauge("tierproxy_http_requests_in_progress", "Requests being answered by the object port")
 CONNECTIONS = gauge("tierproxy_http_connections", "Open connections of clients")
 
+WORKER_ANSWERS = counter(
+    "tierproxy_worker_answers", "Requests a hit worker has answered; in tierproxy_http_responses as well", "worker"
+)
+WORKER_PASSED = counter("tierproxy_worker_passed", "Connections a hit worker has passed to the node", "worker")
+WORKER_CONNECTIONS = gauge(
+    "tierproxy_worker_connections", "Open connections at a hit worker; in tierproxy_http_connections as well", "worker"
+)
+WORKER_RESTARTS = counter("tierproxy_worker_restarts", "Times a hit worker ended and another took its place", "worker")
+
 
 def _reads(sources: Sources) -> Iterator[Sample]:
     counters = sources.counters
@@ -85,10 +94,19 @@ def _port(sources: Sources) -> Iterator[Sample]:
         yield ANSWERS.of(count, str(code))
     yield RUNNING.of(activity.requests)
     yield CONNECTIONS.of(activity.connections)
+    for worker in activity.workers:
+        yield WORKER_ANSWERS.of(worker.answers, str(worker.place))
+        yield WORKER_PASSED.of(worker.passed, str(worker.place))
+        yield WORKER_CONNECTIONS.of(worker.connections, str(worker.place))
+        yield WORKER_RESTARTS.of(worker.restarts, str(worker.place))
 
 
 ROOMS = (
     Room("Reads", (GETS, FIRST_BYTE, PHASES, DELIVERED, READS, CORRECTED, LOST, STALE, REPAIRS), _reads),
     Room("Writes", (PUTS, QUEUED, DELETES, PUT_TIME, DELETE_TIME), _writes),
-    Room("The object port", (ANSWERS, RUNNING, CONNECTIONS), _port),
+    Room(
+        "The object port",
+        (ANSWERS, RUNNING, CONNECTIONS, WORKER_ANSWERS, WORKER_PASSED, WORKER_CONNECTIONS, WORKER_RESTARTS),
+        _port,
+    ),
 )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from tierproxy.alt.limit import Counted
 from tierproxy.config.sections import Config
@@ -18,13 +19,30 @@ from tierproxy.store.space import Space
 from tierproxy.store.upload import UploadQueue
 
 
+class WorkerPlace(Protocol):
+    """What ``tierproxy.server.workers.WorkerState`` says of one place of a hit worker, since the node began."""
+
+    @property
+    def place(self) -> int: ...
+    @property
+    def connections(self) -> int: ...
+    @property
+    def answers(self) -> int: ...
+    @property
+    def passed(self) -> int: ...
+    @property
+    def restarts(self) -> int: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """The object port now: open connections, requests being answered; and answers since the start by status code."""
+    """The object port now: open connections, requests being answered; and answers since the start by status code, those
+    of hit workers included."""
 
     connections: int = 0
     requests: int = 0
     answers: Mapping[int, int] = field(default_factory=dict)
+    workers: Sequence[WorkerPlace] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,10 +15,12 @@ from tierproxy.mount.hearing import Doubts, Hearing
 from tierproxy.mount.intents import IntentJournal
 from tierproxy.mount.making import Gate, Maker
 from tierproxy.mount.moving import Mover
+from tierproxy.mount.nearby import Beside, NodesFiles, Nowhere
 from tierproxy.mount.nodes import Nodes
 from tierproxy.mount.opening import OpenFiles
 from tierproxy.mount.ports import NodeClient
 from tierproxy.mount.renames import Carrier, Unfinished
+from tierproxy.mount.reports import ReadReports
 from tierproxy.mount.scratch import Scratch
 from tierproxy.mount.settings import MountSettings
 from tierproxy.mount.stat import Stat
@@ -30,8 +32,9 @@ class Parts:
     """All of them, put together."""
 
     def __init__(
-        self, client: NodeClient, kernel: Kernel, scratch: Scratch, settings: MountSettings, clock: Clock
-    ) -> None:
+        self, client: NodeClient, kernel: Kernel, scratch: Scratch, settings: MountSettings, clock: Clock,
+        beside: Beside | None,
+    ) -> None:  # fmt: skip
         self.scratch = scratch
         self.counters = counters = Counters()
         self.flights = flights = Flights()
@@ -47,7 +50,9 @@ class Parts:
         self.finder = finder = Finder(
             client, nodes, tree, Stat(settings, tree), self.unfinished, settings, counters
         )  # fmt: skip
-        self.bodies = bodies = Bodies(client, settings, clock, counters, flights)
+        self.reports = reports = ReadReports(client, clock, counters)
+        nearby = Nowhere() if beside is None else NodesFiles(beside, scratch.threads, reports)
+        self.bodies = bodies = Bodies(client, nearby, settings, clock, counters, flights)
         self.copies = copies = Copies(client, tree, finder, bodies, scratch, clock, counters)
         self.files = files = OpenFiles(
             client, nodes, tree, finder, bodies, copies, scratch, clock
@@ -66,6 +71,7 @@ class Parts:
     async def close(self) -> None:
         """What is open fails from now on."""
         await self.flights.close()
+        await self.reports.close()
         self.bodies.close()
         for node in self.nodes:
             self.copies.drop(node)

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from tierproxy.disk.fsio import disk_errors
 from tierproxy.mount.counters import Counters
 from tierproxy.mount.flights import Flights
+from tierproxy.mount.nearby import Nearby
 from tierproxy.mount.ports import Body, Doubt, File, NodeClient, NotThere, Who
 from tierproxy.mount.settings import MIB, MountSettings
 from tierproxy.ports import Clock
@@ -77,9 +78,11 @@ class Bodies:
     """Who opens shares with whoever has the same content open, is fetching it, or closed it a moment ago."""
 
     def __init__(
-        self, client: NodeClient, settings: MountSettings, clock: Clock, counters: Counters, flights: Flights
-    ) -> None:
+        self, client: NodeClient, nearby: Nearby, settings: MountSettings, clock: Clock, counters: Counters,
+        flights: Flights,
+    ) -> None:  # fmt: skip
         self._client = client
+        self._nearby = nearby
         self._settings = settings
         self._clock = clock
         self._counters = counters
@@ -101,6 +104,9 @@ class Bodies:
             if not file.size:
                 self._counters.empty += 1
                 return self._use(Content(Body(file)))
+            if (body := await self._nearby.body(key, file, who)) is not None:
+                self._counters.near += 1
+                return self._use(self._near(body))
         while True:
             content = await self._fetched(key, file, who)
             if not content.closed:
@@ -168,6 +174,15 @@ class Bodies:
         self._counters.stubs += content.stub
         self._counters.fetched += content.whole
         self._counters.pieces += not (content.stub or content.whole)
+        return content
+
+    def _near(self, body: Body) -> Content:
+        """loop. What others with the same content share, as if it had been fetched."""
+        name = body.file.key, body.file.etag
+        content = self._here.get(name)
+        if content is None:
+            content = self._here[name] = Content(body)
+            self._lay_by(content)
         return content
 
     async def _complete(self, content: Content, who: Who) -> None:

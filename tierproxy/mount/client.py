@@ -13,7 +13,7 @@ is uncertain is asked after with HEAD. Only then there is doubt.
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -23,11 +23,11 @@ from tierproxy.mount.client_address import Address
 from tierproxy.mount.client_answers import META, Answer
 from tierproxy.mount.client_breaker import PATIENCE, Breaker
 from tierproxy.mount.client_changes import Feed
-from tierproxy.mount.client_content import Outgoing, Scratch
-from tierproxy.mount.client_documents import children_page, room_of
+from tierproxy.mount.client_content import Outgoing, Scratch, Words
+from tierproxy.mount.client_documents import children_page, line_of, room_of
 from tierproxy.mount.client_patience import Patience
 from tierproxy.mount.client_requests import Answered, Ask, Pool, Requests
-from tierproxy.mount.ports import NOBODY, Body, Children, Doubt, File, InTheWay, NotThere, Room, Told, Upload, Who
+from tierproxy.mount.ports import NOBODY, Body, Children, Doubt, File, InTheWay, NotThere, Read, Room, Told, Upload, Who
 from tierproxy.mount.signing import Credentials, Fields, Signer
 from tierproxy.ports import Clock, FileCalls, Offload
 
@@ -208,7 +208,14 @@ class HttpNode:
         if not answer.good and not isinstance(refusal := answer.refusal(), InTheWay):
             raise refusal
 
-    # ---------------------------------------------------------------- hearing
+    # ---------------------------------------------------------------- telling and hearing
+
+    async def report(self, reads: Sequence[Read]) -> None:
+        lines = b"".join(line_of(read, self._prefix) for read in reads)
+        ask = Ask("POST", f"/{self._bucket}", (("tierproxy-reads", ""),), content=Words(lines))
+        answer = await self._requests.whole(ask)
+        if not answer.good:
+            raise answer.refusal()
 
     def changes(self) -> AsyncGenerator[Told, None]:
         return self._feed.changes()

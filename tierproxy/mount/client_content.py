@@ -23,6 +23,20 @@ AT_ONCE = 128 * 1024
 """Bytes read and hashed on the loop: a way to a thread and back costs more."""
 
 
+class Words:
+    """Bytes of memory, to be sent as often as it takes."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.size = len(data)
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        yield self._data
+
+    async def sha256(self) -> str:
+        return hashlib.sha256(self._data).hexdigest()
+
+
 class Outgoing:
     """The first ``size`` bytes of ``fd``, to be sent as often as it takes."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tierproxy.mount.client_answers import Answer
-from tierproxy.mount.ports import Doubt, File, Room
+from tierproxy.mount.ports import Doubt, File, Read, Room
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,12 @@ def usable(name: object) -> bool:
     """It can be a name in a directory: others are keys that cannot be reached through a file system."""
     text = _text(name)
     return text not in {"", ".", ".."} and "/" not in text and "\0" not in text
+
+
+def line_of(read: Read, prefix: str) -> bytes:
+    """A line of a report."""
+    said = read._asdict() | {"key": prefix + read.key, "ranged": False}
+    return json.dumps(said, separators=(",", ":")).encode() + b"\n"
 
 
 def _file(entry: Any, directory: str) -> File:

@@ -18,7 +18,7 @@ from tierproxy.mount.client_address import Address
 from tierproxy.mount.client_answers import Answer
 from tierproxy.mount.client_breaker import Breaker
 from tierproxy.mount.client_connection import Broken, Connection
-from tierproxy.mount.client_content import Outgoing
+from tierproxy.mount.client_content import Outgoing, Words
 from tierproxy.mount.client_patience import Patience, Progress
 from tierproxy.mount.ports import Doubt, Unsent
 from tierproxy.mount.signing import Fields, Signer, target_of
@@ -41,7 +41,7 @@ class Ask:
     path: str
     query: tuple[tuple[str, str], ...] = ()
     fields: Fields = field(default_factory=list)
-    content: Outgoing | None = None
+    content: Outgoing | Words | None = None
     always: bool = False
 
     @property
@@ -172,7 +172,7 @@ class Requests:
             await self._send_content(head, ask.content, connection)
         await connection.head()
 
-    async def _send_content(self, head: bytes, content: Outgoing, connection: Connection) -> None:
+    async def _send_content(self, head: bytes, content: Outgoing | Words, connection: Connection) -> None:
         sent = 0
         async with aclosing(content.pieces()) as pieces:
             async for piece in pieces:
@@ -186,7 +186,7 @@ class Requests:
     async def _head(self, ask: Ask) -> bytes:
         path, query = target_of(ask.path, ask.query)
         fields = [("host", self._address.authority.encode()), ("user-agent", self._agent), *ask.fields]
-        if ask.method == "PUT":
+        if ask.method in {"PUT", "POST"}:
             fields.append(("content-length", b"%d" % (ask.content.size if ask.content else 0)))
         if self._signer is not None:
             fields = self._signer.signed(ask.method, path, query, fields, await self._payload(ask))

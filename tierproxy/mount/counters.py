@@ -1,7 +1,7 @@
 """What the mount counts since its start. Numbers only grow; where two are added up, a formula says so::
 
 lookups = remembered + asked      (asked: at least one request to the node was needed)
-opens   = fetched + shared + kept + stubs + pieces + empty
+opens   = fetched + near + shared + kept + stubs + pieces + empty
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ class Counters:
     asked: int = 0  #: names that took a request to the node
     loads: int = 0  #: directories listed by the node
     fetched: int = 0  #: opens that brought a whole body
+    near: int = 0  #: opens served from the node's own files
     shared: int = 0  #: opens that waited for a fetch another open had begun
     kept: int = 0  #: opens served from a body that is still here
     stubs: int = 0  #: opens that brought head and tail only
@@ -34,4 +35,6 @@ class Counters:
     restarts: int = 0  #: times everything was forgotten
     finished: int = 0  #: interrupted renames completed later
     withdrawn: int = 0  #: puts and copies in doubt that were taken back
+    reported: int = 0  #: opens served from the node's files that the node was told of
+    unreported: int = 0  #: and those it will not hear of
     private_lost: int = 0  #: private copies given up at the last close because the node would not have them

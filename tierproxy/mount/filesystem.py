@@ -13,6 +13,7 @@ from tierproxy.logs import event
 from tierproxy.mount.assembly import Parts
 from tierproxy.mount.failures import answered, refusal
 from tierproxy.mount.names import text
+from tierproxy.mount.nearby import Beside
 from tierproxy.mount.ports import NOBODY, NodeClient
 from tierproxy.mount.scratch import Scratch
 from tierproxy.mount.settings import MountSettings
@@ -28,12 +29,12 @@ class Filesystem:
 
     def __init__(
         self, client: NodeClient, kernel: Kernel, scratch: Scratch, settings: MountSettings, clock: Clock,
-        threads: Offload,
+        threads: Offload, beside: Beside | None = None,
     ) -> None:  # fmt: skip
         """``scratch``: its directory is locked by the caller and used by nobody else. ``threads``: for fsync and
-        copies; the same that ``scratch`` has will do."""
+        copies; the same that ``scratch`` has will do. ``beside``: the node's files, where they can be read."""
         self._clock = clock
-        self._parts = parts = Parts(client, kernel, scratch, settings, clock)
+        self._parts = parts = Parts(client, kernel, scratch, settings, clock, beside)
         self.counters = parts.counters
         self._nodes = parts.nodes
         self._finder = parts.finder
@@ -60,6 +61,7 @@ class Filesystem:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._parts.hearing.run())
             group.create_task(self._tidy())
+            group.create_task(self._parts.reports.run())
 
     async def close(self) -> None:
         """Let everything go. After ``run`` was cancelled and the kernel asks no more."""

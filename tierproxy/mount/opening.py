@@ -74,14 +74,14 @@ class OpenFiles:
             node.handles -= 1
             self._nodes.settle(node)
 
-    def add(self, node: Node, content: Content | None = None) -> Opened:
-        """One more open of ``node``."""
+    def add(self, node: Node, content: Content | None = None, *, grown: bool = False) -> Opened:
+        """One more open of ``node``. ``grown``: the kernel believes in another size, and would cut reads off there."""
         number = next(self._numbers)
         self._handles[number] = Handle(node, content)
         node.handles += 1
         if content is None:
             return Opened(number, no_flush=node.kind is Kind.SCRATCH)
-        if content.stub:
+        if content.stub or grown:
             return Opened(number, direct=True, no_flush=self._is_mail(node))
         keep = node.paged == content.file.etag
         node.paged = content.file.etag
@@ -157,9 +157,10 @@ class OpenFiles:
                 self._tree.set(node.key, None)
                 self._nodes.detach(node)
             raise
+        grown = node.file is not None and content.file.size != node.file.size
         if node.kind is Kind.OBJECT and content.file != node.file:
             self._finder.heard(node, content.file)
-        return self.add(node, content)
+        return self.add(node, content, grown=grown)
 
     async def _believed(self, node: Node) -> File | None:
         """What is known of it without a request, None: opening it will say."""

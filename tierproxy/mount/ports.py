@@ -6,7 +6,7 @@ bytes, ETags without quotes.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -111,6 +111,20 @@ class Room:
     objects: int
 
 
+class Read(NamedTuple):
+    """``times`` opens of all of one object that were served without the node, the last at ``at``, all for ``reason``
+    (of ``Who``). ``sent``: bytes of all of them; ``owner`` and ``folder``: of its row."""
+
+    key: str
+    size: int
+    reason: str
+    times: int
+    sent: int
+    at: float
+    owner: str | None = None
+    folder: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Upload:
     """Bytes to become an object: the first ``size`` of ``fd``, which is read with pread and stays the caller's.
@@ -177,6 +191,10 @@ class NodeClient(Protocol):
 
     async def delete(self, key: str, *, match: str = "") -> None:
         """Fine if there is none. ``match``: raises InTheWay if it has another ETag."""
+        ...
+
+    async def report(self, reads: Sequence[Read]) -> None:
+        """Have reads counted that were served without the node. Asked again, they are counted again."""
         ...
 
     def changes(self) -> AsyncIterator[Told]:

@@ -23,10 +23,12 @@ from tierproxy.mount.exposition import exposed
 from tierproxy.mount.filesystem import Filesystem
 from tierproxy.mount.gauges import Gauges
 from tierproxy.mount.location import Location
+from tierproxy.mount.nearby import Beside
 from tierproxy.mount.scratch import Scratch
 from tierproxy.mount.settings import MountSettings
 from tierproxy.mount.signing import Credentials
 from tierproxy.mount.supervisor import Supervisor
+from tierproxy.near.beside import NearBeside
 from tierproxy.offload import ThreadPool
 from tierproxy.ports import Clock
 
@@ -44,7 +46,8 @@ class ScratchInUse(DataDirectoryInUse):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
     """What is mounted, where and how. ``scratch``: a directory for this mount alone. ``metrics``: host and port, None
-    for none. ``tls``: whom to trust, None for the system's authorities. ``version``: of this program."""
+    for none. ``tls``: whom to trust, None for the system's authorities. ``version``: of this program.
+    ``data``: the node's data directory, if its files may be read here."""
 
     location: Location
     point: Path
@@ -55,6 +58,7 @@ class Service:
     metrics: tuple[str, int] | None = None
     tls: ssl.SSLContext | None = None
     version: str = ""
+    data: Path | None = None
 
     @property
     def options(self) -> MountOptions:
@@ -85,7 +89,8 @@ async def run(
         stack.push_async_callback(client.close)
         session = Session(service.point, service.options, clock, patience=service.settings.deadline)
         scratch = Scratch(service.scratch, files, threads, durable=service.settings.scratch_fsync)
-        filesystem = Filesystem(client, session.kernel, scratch, service.settings, clock, threads)
+        beside = _beside(service, stack)
+        filesystem = Filesystem(client, session.kernel, scratch, service.settings, clock, threads, beside)
         stack.push_async_callback(filesystem.close)
         await filesystem.start()
         stack.callback(supervisor.tell, STOPPING=1)
@@ -120,6 +125,14 @@ def _client(service: Service, clock: Clock, files: Files, threads: ThreadPool) -
         files=files, threads=threads, scratch=service.scratch / BODIES, version=service.version,
         limits=Limits(settings.deadline, settings.whole_limit), tls=service.tls,
     )  # fmt: skip
+
+
+def _beside(service: Service, stack: AsyncExitStack) -> Beside | None:
+    if service.data is None:
+        return None
+    near = NearBeside(service.data)
+    stack.callback(near.close)
+    return Beside(near, service.location.bucket, service.location.prefix)
 
 
 async def _answers(threads: ThreadPool, service: Service) -> None:

@@ -10,11 +10,11 @@ from tierproxy.ports.alt import AltBody, AltTier
 from tierproxy.ports.body import BodyCheck
 from tierproxy.ports.catalogue import Catalogue
 from tierproxy.ports.counting import Counting, HistoryLog
-from tierproxy.ports.disk import DiskTier, OpenBlob, Source, Staged
-from tierproxy.ports.machine import Clock, FileCalls, Offload
+from tierproxy.ports.disk import DiskTier, Durable, Keeping, OpenBlob, Source, Staged
+from tierproxy.ports.machine import Clock, FileCalls, Hands, Offload
 from tierproxy.ports.near import Near, Standing, Versions
 from tierproxy.ports.planning import Planning, Purging
-from tierproxy.ports.rooms import Alarms, Hot, Leaser, NoticeBus, Purgeable, Stubs
+from tierproxy.ports.rooms import Alarms, Hot, Kept, Leaser, NoticeBus, Purgeable, Stubs
 from tierproxy.ports.tracing import Span, Spans
 
 __all__ = [
@@ -26,9 +26,13 @@ __all__ = [
     "Clock",
     "Counting",
     "DiskTier",
+    "Durable",
     "FileCalls",
+    "Hands",
     "HistoryLog",
     "Hot",
+    "Keeping",
+    "Kept",
     "Leaser",
     "Near",
     "NoticeBus",

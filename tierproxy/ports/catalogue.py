@@ -19,6 +19,7 @@ from tierproxy.model import (
     Upload,
 )
 from tierproxy.ports.counting import Counting
+from tierproxy.ports.disk import Durable
 from tierproxy.ports.planning import Planning, Purging
 from tierproxy.stats import CatalogueGauges
 
@@ -51,13 +52,18 @@ class Catalogue(Counting, Planning, Purging, Protocol):
         it without a row was cut off by a crash, or the catalogue is older than the file (restored from a backup)."""
         ...
 
-    async def publish(self, entry: Entry, *, job: Job | None = None, upload: str | None = None) -> Entry | None:
+    async def publish(
+        self, entry: Entry, *, job: Job | None = None, upload: str | None = None, after: Durable | None = None
+    ) -> Entry | None:
         """A write: make ``entry`` the row of its name, unless the row there is of a newer generation (StaleGeneration).
 
         ``job`` replaces the name's job in the journal, None removes it; ``upload`` ends that multipart upload in the
         same transaction (NoSuchUpload when it is gone). NoSuchBucket when the bucket was deleted meanwhile. Read
         counters of the old row are kept. Returns the row replaced (its blob is now the caller's to remove), None if
         there was none.
+
+        ``after``: the change is queued in the moment that becomes durable, by the thread that made it so; if it fails
+        its failure is raised and nothing has changed.
         """
         ...
 

@@ -75,6 +75,7 @@ class Counting(Protocol):
 class HistoryLog(Protocol):
     """Where every read, write, delete and purge goes."""
 
-    def note(self, event: Event) -> None:
-        """loop. Never waits and never raises: what cannot be kept is counted and reported."""
+    def note(self, event: Event, times: int = 1) -> None:
+        """loop. ``event`` happened ``times`` times. Never waits and never raises: what cannot be kept is counted and
+        reported."""
         ...

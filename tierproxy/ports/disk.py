@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 from tierproxy.model import BlobFacts, BlobLabel, FreeSpace, SealedBlob, Stub
@@ -25,11 +25,47 @@ class Source(Protocol):
         ...
 
 
+class Durable(Protocol):
+    """Something that is becoming durable in a worker thread."""
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Why it did not."""
+        ...
+
+    @property
+    def alone(self) -> bool:
+        """No other is on its way just now: who is told may go on in the thread that tells without holding up any."""
+        ...
+
+    def then(self, tell: Callable[[BaseException | None], None]) -> bool:
+        """Have ``tell`` called, with the failure if there is one, in the thread that knows first; it may block there
+        and raises nothing. False: that is known already, and nobody is called."""
+        ...
+
+    async def wait(self) -> None:
+        """Until it is. Raises the failure. The work goes on if the waiter is cancelled."""
+        ...
+
+    async def settled(self) -> None:
+        """Until nothing more happens to it, however it ends."""
+        ...
+
+
+class Keeping(Durable, Protocol):
+    """A staged body on its way into its blob file."""
+
+    @property
+    def sealed(self) -> SealedBlob:
+        """What it will be; nothing may name it before it is durable."""
+        ...
+
+
 class Staged(Source, Protocol):
     """A file before it is a blob: stage, seal, publish; or discard. One task writes, any number read.
 
-    Small bodies stay in memory until ``seal``, which then does everything in one thread hop. ``size`` is what has been
-    written and can be read. Reading goes on working after publish and after discard until ``close``.
+    Small bodies stay in memory until ``keep`` or ``seal``, which do everything in one thread hop. ``size`` is what has
+    been written and can be read. Reading goes on working after publish and after discard until ``close``.
     """
 
     async def write(self, data: bytes | memoryview) -> None:
@@ -38,6 +74,12 @@ class Staged(Source, Protocol):
 
     async def finish(self) -> None:
         """All bytes are written: flush what is still hashed lazily, so that ``check`` can be asked. Idempotent."""
+        ...
+
+    def keep(self, label: BlobLabel) -> Keeping:
+        """loop. Begin to seal and publish in one thread job: whoever has to go on when it is durable need not come back
+        to the loop in between (``Catalogue.publish``). After ``finish``; once. Raises TooLarge, DiskUnavailable; the
+        outcome has OutOfSpace, DiskUnavailable."""
         ...
 
     async def seal(self, label: BlobLabel) -> SealedBlob:
@@ -54,7 +96,7 @@ class Staged(Source, Protocol):
         ...
 
     async def close(self) -> None:
-        """Give the descriptor back. Idempotent. Discards first unless published."""
+        """Give the descriptor back. Idempotent. Waits for ``keep``; discards first unless published."""
         ...
 
 

@@ -33,6 +33,14 @@ class Offload(Protocol):
     async def close(self) -> None: ...
 
 
+class Hands(Offload, Protocol):
+    """An ``Offload`` that also takes work nobody waits for."""
+
+    def begin(self, call: Callable[[], None]) -> None:
+        """loop. Have ``call`` run in the pool; it tells whom it concerns and raises nothing."""
+        ...
+
+
 class FileCalls(Protocol):
     """Write-side file calls for rooms beside the disk tier; ``tierproxy.disk.fsio.Files`` is one, and its docstrings
     say what each does. Blocking: for worker threads. Each raises DiskError."""

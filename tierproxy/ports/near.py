@@ -56,3 +56,8 @@ class Near(Protocol):
     def load(self, standing: Standing) -> bytes | None:
         """thread. As ``read``, from the device if need be, up to 1 MiB."""
         ...
+
+    def sweep(self) -> None:
+        """loop. Give back what is held of objects that are gone: their disk space is free then. For about once a
+        second."""
+        ...

@@ -9,10 +9,31 @@ from tierproxy.model import Entry, ObjectName, Stub
 from tierproxy.purges import Booking, Drop, Purged
 
 
+class Kept:
+    """An object as it is kept in memory. For weak references."""
+
+    __slots__ = ("__weakref__", "content", "entry")
+
+    def __init__(self, entry: Entry, content: bytes) -> None:
+        self.entry = entry
+        self.content = content
+
+
 class Hot(Protocol):
     """Small hot objects in memory, bounded by bytes, confined to the event loop."""
 
-    def get(self, name: ObjectName) -> tuple[Entry, bytes] | None: ...
+    def get(self, name: ObjectName) -> tuple[Entry, bytes] | None:
+        """Counts as a use."""
+        ...
+
+    def kept(self, name: ObjectName) -> Kept | None:
+        """As ``get``, for who remembers what it got: by a weak reference, which is dead as soon as the object is not
+        kept any more, or not with this content."""
+        ...
+
+    def touch(self, names: Iterable[ObjectName]) -> None:
+        """These were read without ``get``."""
+        ...
 
     def put(self, entry: Entry, content: bytes) -> None:
         """Objects above the per-object limit are ignored."""
@@ -49,6 +70,10 @@ class Stubs(Protocol):
 
     async def peek(self, name: ObjectName, generation: int) -> Stub | None:
         """``get`` without counting as a use."""
+        ...
+
+    async def peek_all(self, places: Sequence[tuple[ObjectName, int]]) -> list[Stub | None]:
+        """``peek`` of many at once, by name and generation, which is cheaper."""
         ...
 
     def drop(self, name: ObjectName) -> None:

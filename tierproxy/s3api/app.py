@@ -8,10 +8,8 @@ answer here; once an answer has begun, an error can only cut it.
 from __future__ import annotations
 
 import logging
-import secrets
 from collections import defaultdict
 from collections.abc import Callable, MutableMapping
-from itertools import count
 from typing import Any
 
 from tierproxy.config.sections import ListenSection
@@ -25,6 +23,8 @@ from tierproxy.s3api.documents import error_document
 from tierproxy.s3api.exchange import Cut, Disconnected, Exchange, HeaderList, Receive, Send
 from tierproxy.s3api.failures import log_failure
 from tierproxy.s3api.faults import Fault, S3Error, fault_of
+from tierproxy.s3api.lane.ports import Served
+from tierproxy.s3api.numbering import RequestIds
 from tierproxy.s3api.ports import Store
 from tierproxy.s3api.request import Request
 from tierproxy.s3api.route import find_operation, refuse_what_is_not_done
@@ -61,8 +61,7 @@ class ObjectApp:
         self._limit = listen.max_concurrent_requests
         self._access_log = access_log
         self._spans = spans
-        self._prefix = secrets.token_hex(4).upper()
-        self._numbers = count(1)
+        self._ids = RequestIds()
         self.running = 0  #: requests being answered now
         self.answers: defaultdict[int, int] = defaultdict(int)  #: by status code, since the start; 0: none was begun
 
@@ -77,7 +76,7 @@ class ObjectApp:
             await exchange.answer(200, [(b"content-type", b"text/plain"), (b"content-length", b"2")], b"ok")
             return
         began = self._clock.monotonic() if self._access_log else 0.0
-        request_id = f"{self._prefix}{next(self._numbers):08X}"
+        request_id = next(self._ids)
         self.running += 1
         if TRACE_ID.get():  # a pipelined request begins inside the one before
             TRACE_ID.set("")
@@ -92,6 +91,12 @@ class ObjectApp:
             if self._access_log:
                 line = access_line(scope, exchange, self._clock.monotonic() - began)
                 event(logger, logging.INFO, "request", id=request_id, **line)
+
+    def served(self, served: Served) -> None:
+        """loop. What the hit lane has answered counts as if it had been answered here."""
+        for status, times in served.answers.items():
+            self.answers[status] += times
+        self._port.store.delivered_all(served.deliveries)
 
     def _is_health(self, scope: MutableMapping[str, Any]) -> bool:
         """Virtual-host-style, the same path is an object of the bucket in the host's name."""

@@ -14,10 +14,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from tierproxy.ports import Clock
-from tierproxy.s3api.canonical import canonical_requests
+from tierproxy.s3api.canonical import SignedHeaders, canonical_requests
 from tierproxy.s3api.dates import amz_date, amz_stamp, http_date
 from tierproxy.s3api.faults import S3Error
 from tierproxy.s3api.grants import EVERYTHING, Grants
@@ -29,6 +29,7 @@ MAX_SKEW = 15 * 60
 MAX_EXPIRES = 7 * 86400
 MAX_CACHED_KEYS = 256
 
+_SIGNATURE = "Signature="
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CREDENTIAL = re.compile(r"(?P<id>[^/]+(?:/[^/]+)*)/(?P<day>[0-9]{8})/(?P<region>[^/]+)/s3/aws4_request")
 _NAMES = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+(?:;[!#$%&'*+.^_`|~0-9a-z-]+)*")
@@ -50,7 +51,10 @@ class Payload(StrEnum):
 
     @property
     def signed_chunks(self) -> bool:
-        return self in {Payload.CHUNKS_SIGNED, Payload.CHUNKS_SIGNED_TRAILER}
+        return self in SIGNED_CHUNKS
+
+
+SIGNED_CHUNKS = frozenset({Payload.CHUNKS_SIGNED, Payload.CHUNKS_SIGNED_TRAILER})
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,20 +121,22 @@ class Open:
         return Admission(ANYBODY, payload, sha256, signed=False)
 
 
-@dataclass(frozen=True, slots=True)
-class _Claim:
-    """A signature and what it says of itself."""
+class _Credential(NamedTuple):
+    """Who signed, and for what. ``scope``: as it is signed."""
 
     access_key_id: str
     day: str
     region: str
-    timestamp: str
-    signed_headers: tuple[str, ...]
-    signature: str
+    scope: str
 
-    @property
-    def scope(self) -> str:
-        return f"{self.day}/{self.region}/s3/aws4_request"
+
+class _Claim(NamedTuple):  # one is made for every request
+    """A signature and what it says of itself."""
+
+    credential: _Credential
+    timestamp: str
+    signed_headers: SignedHeaders
+    signature: str
 
 
 class SigV4:
@@ -138,6 +144,7 @@ class SigV4:
 
     def __init__(self, keys: Iterable[AccessKey], region: str, clock: Clock) -> None:
         self._keys = {key.id: key for key in keys}
+        self._identities = {id: Identity(id, key.grants) for id, key in self._keys.items()}
         self._region = region
         self._clock = clock
         self._derived: OrderedDict[tuple[str, str], bytes] = OrderedDict()
@@ -179,9 +186,10 @@ class SigV4:
         return self._compare(request, claim, key, payload, sha256)
 
     def _key_of(self, claim: _Claim, code: str) -> AccessKey:
-        if claim.region != self._region:
-            raise S3Error(code, f"The credential's region {claim.region[:64]!r} is wrong; expecting {self._region!r}.")
-        key = self._keys.get(claim.access_key_id)
+        access_key_id, _, region, _ = claim.credential
+        if region != self._region:
+            raise S3Error(code, f"The credential's region {region[:64]!r} is wrong; expecting {self._region!r}.")
+        key = self._keys.get(access_key_id)
         if key is None:
             raise S3Error("InvalidAccessKeyId", "The access key id you provided does not exist in our records.")
         return key
@@ -202,25 +210,26 @@ class SigV4:
     def _compare(
         self, request: Request, claim: _Claim, key: AccessKey, payload: Payload, sha256: str | None
     ) -> Admission:
-        signing_key = self._signing_key(key, claim)
+        signing_key, scope = self._signing_key(key, claim.credential), claim.credential.scope
         for canonical in canonical_requests(request, claim.signed_headers, sha256 or payload.value):
-            expected = sign(signing_key, string_to_sign(claim.timestamp, claim.scope, canonical))
-            if hmac.compare_digest(expected.encode(), claim.signature.encode()):
-                seed = ChunkSeed(signing_key, claim.timestamp, claim.scope, claim.signature)
-                identity = Identity(key.id, key.grants)
-                return Admission(identity, payload, sha256, seed if payload.signed_chunks else None)
+            expected = sign(signing_key, string_to_sign(claim.timestamp, scope, canonical))
+            if hmac.compare_digest(expected, claim.signature):  # both are hex digits
+                seed = None
+                if payload in SIGNED_CHUNKS:
+                    seed = ChunkSeed(signing_key, claim.timestamp, scope, claim.signature)
+                return Admission(self._identities[key.id], payload, sha256, seed)
         raise S3Error(
             "SignatureDoesNotMatch",
             "The request signature we calculated does not match the signature you provided. "
             "Check your key and signing method.",
         )
 
-    def _signing_key(self, key: AccessKey, claim: _Claim) -> bytes:
+    def _signing_key(self, key: AccessKey, credential: _Credential) -> bytes:
         """Derived once a day and key: four HMACs saved on every request. Only known keys get here."""
-        place = (key.id, claim.day)
+        place = (key.id, credential.day)
         derived = self._derived.get(place)
         if derived is None:
-            derived = derive_key(key.secret, claim.day, claim.region)
+            derived = derive_key(key.secret, credential.day, credential.region)
             self._derived[place] = derived
             if len(self._derived) > MAX_CACHED_KEYS:
                 self._derived.popitem(last=False)
@@ -248,7 +257,40 @@ def sign(signing_key: bytes, text: bytes) -> str:
 # ---------------------------------------------------------------- reading the claim
 
 
+class _Begun(NamedTuple):
+    """An Authorization header but for its signature."""
+
+    credential: _Credential
+    signed_headers: SignedHeaders
+
+
 def _header_claim(request: Request, authorization: str) -> _Claim:
+    """Usually the signature is the last of the fields, and what comes before it has been read already."""
+    begin, _, signature = authorization.rpartition(_SIGNATURE)
+    begun = _begun(begin)
+    if begun is None or _SHA256.fullmatch(signature) is None:
+        credential, names, signature = _fields(authorization)
+        return _claim("AuthorizationHeaderMalformed", credential, _timestamp(request), names, signature)
+    timestamp = _timestamp(request)
+    _refuse_other_day("AuthorizationHeaderMalformed", begun.credential, timestamp)
+    return _Claim(begun.credential, timestamp, begun.signed_headers, signature)
+
+
+# A client sends the same credential and header names with every request of a day: all are read once.
+@lru_cache(maxsize=64)
+def _begun(text: str) -> _Begun | None:
+    """None: it is not that, and what is wrong with it has to be said."""
+    placeholder = "0" * 64
+    try:
+        credential, names, signature = _fields(f"{text}{_SIGNATURE}{placeholder}")
+    except S3Error:
+        return None
+    found, signed = _credential(credential), _header_names(names)
+    return None if found is None or signed is None or signature != placeholder else _Begun(found, signed)
+
+
+def _fields(authorization: str) -> tuple[str, str, str]:
+    """Credential, SignedHeaders and Signature."""
     scheme, _, rest = authorization.partition(" ")
     if scheme == "AWS":
         raise S3Error("AccessDenied", "Signature Version 2 is not supported; please use AWS4-HMAC-SHA256.")
@@ -265,13 +307,7 @@ def _header_claim(request: Request, authorization: str) -> _Claim:
             "AuthorizationHeaderMalformed",
             "The authorization header must have Credential, SignedHeaders and Signature.",
         )
-    return _claim(
-        "AuthorizationHeaderMalformed",
-        fields["Credential"],
-        _timestamp(request),
-        fields["SignedHeaders"],
-        fields["Signature"],
-    )
+    return fields["Credential"], fields["SignedHeaders"], fields["Signature"]
 
 
 def _timestamp(request: Request) -> str:
@@ -309,29 +345,33 @@ def _claim(code: str, credential: str, timestamp: str, signed_headers: str, sign
     found = _credential(credential)
     if found is None:
         raise S3Error(code, "The credential must be <access key>/<yyyymmdd>/<region>/s3/aws4_request.")
-    access_key_id, day, region = found
-    if day != timestamp[:8]:
-        raise S3Error(code, "The date in the credential is not the date of the request.")
+    _refuse_other_day(code, found, timestamp)
     names = _header_names(signed_headers)
     if names is None:
         raise S3Error(code, "SignedHeaders must be lower-case header names, sorted, separated by semicolons.")
     if _SHA256.fullmatch(signature) is None:
         raise S3Error(code, "The signature must be 64 lower-case hex digits.")
-    return _Claim(access_key_id, day, region, timestamp, names, signature)
+    return _Claim(found, timestamp, names, signature)
 
 
-# A client sends the same credential and header names with every request of a day: both are read once.
+def _refuse_other_day(code: str, credential: _Credential, timestamp: str) -> None:
+    if credential.day != timestamp[:8]:
+        raise S3Error(code, "The date in the credential is not the date of the request.")
+
+
 @lru_cache(maxsize=64)
-def _credential(text: str) -> tuple[str, str, str] | None:
-    """Access key id, day and region."""
+def _credential(text: str) -> _Credential | None:
     match = _CREDENTIAL.fullmatch(text)
-    return None if match is None else (match["id"], match["day"], match["region"])
+    if match is None:
+        return None
+    access_key_id, day, region = match["id"], match["day"], match["region"]
+    return _Credential(access_key_id, day, region, f"{day}/{region}/s3/aws4_request")
 
 
 @lru_cache(maxsize=64)
-def _header_names(text: str) -> tuple[str, ...] | None:
-    names = tuple(text.split(";"))
-    return names if _NAMES.fullmatch(text) and list(names) == sorted(set(names)) else None
+def _header_names(text: str) -> SignedHeaders | None:
+    names = text.split(";")
+    return SignedHeaders(text.encode()) if _NAMES.fullmatch(text) and names == sorted(set(names)) else None
 
 
 def _refuse_token(request: Request) -> None:

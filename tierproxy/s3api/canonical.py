@@ -14,14 +14,29 @@ from urllib.parse import quote, unquote_to_bytes
 from tierproxy.s3api.faults import S3Error
 from tierproxy.s3api.request import Request
 
+_PLAIN_TEXT = re.compile(r"[A-Za-z0-9._~-]*")
 _PLAIN_PATH = re.compile(rb"[A-Za-z0-9/._~-]*")
 
 
-def canonical_requests(request: Request, signed_headers: tuple[str, ...], payload: str) -> Iterator[bytes]:
+class SignedHeaders:
+    """The names of the headers a signature covers, as the client lists them: ``host;x-amz-date``."""
+
+    __slots__ = ("known", "names", "text")
+
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+        self.names = text.split(b";")
+        self.known = frozenset(self.names)
+
+    def __repr__(self) -> str:
+        return f"<SignedHeaders {self.text.decode()}>"
+
+
+def canonical_requests(request: Request, signed_headers: SignedHeaders, payload: str) -> Iterator[bytes]:
     """The canonical notation and then, if it differs, the one on the wire. ``payload``: x-amz-content-sha256 or what
     stands for it. Raises S3Error AccessDenied when a header is unsigned that must be signed."""
     headers = _canonical_headers(request, signed_headers)
-    tail = b"\n%b\n%b\n%b" % (headers, ";".join(signed_headers).encode(), payload.encode())
+    tail = b"\n%b\n%b\n%b" % (headers, signed_headers.text, payload.encode())
     head = request.method.encode() + b"\n"
     first = _canonical_path(request.raw_path) + b"\n" + _canonical_query(request)
     yield head + first + tail
@@ -30,19 +45,17 @@ def canonical_requests(request: Request, signed_headers: tuple[str, ...], payloa
         yield head + second + tail
 
 
-def _canonical_headers(request: Request, names: tuple[str, ...]) -> bytes:
-    if "host" not in names:
+def _canonical_headers(request: Request, signed: SignedHeaders) -> bytes:
+    headers, known = request.headers, signed.known
+    if b"host" not in known:
         raise S3Error("AccessDenied", "The host header must be signed.")
-    for header in request.headers:
-        if header.startswith(b"x-amz-") and header.decode("latin-1") not in names:
+    for header in headers:
+        if header not in known and header.startswith(b"x-amz-"):
             raise S3Error(
                 "AccessDenied", f"There were headers present which were not signed: {header.decode('latin-1')}"
             )
-    lines = bytearray()
-    for name in map(str.encode, names):
-        # A header that was signed and is not here makes an empty line, which matches no signature.
-        lines += name + b":" + b" ".join(request.headers.get(name, b"").split()) + b"\n"
-    return bytes(lines)
+    # A header that was signed and is not here makes an empty line, which matches no signature.
+    return b"".join([b"%b:%b\n" % (name, b" ".join(headers.get(name, b"").split())) for name in signed.names])
 
 
 def _canonical_path(raw: bytes) -> bytes:
@@ -54,12 +67,14 @@ def _canonical_path(raw: bytes) -> bytes:
 
 def _canonical_query(request: Request) -> bytes:
     """Sorted by encoded name, then encoded value; without the signature itself."""
-    pairs = [
-        (quote(name, safe="-_.~"), quote(value, safe="-_.~"))
-        for name, value in request.query.pairs
-        if name != "X-Amz-Signature"
-    ]
+    if not request.raw_query:
+        return b""
+    pairs = [(_quoted(name), _quoted(value)) for name, value in request.query.pairs if name != "X-Amz-Signature"]
     return "&".join(f"{name}={value}" for name, value in sorted(pairs)).encode()
+
+
+def _quoted(text: str) -> str:
+    return text if _PLAIN_TEXT.fullmatch(text) else quote(text, safe="-_.~")
 
 
 def _wire_query(request: Request) -> bytes:

@@ -96,8 +96,8 @@ async def _read(
     visitor, asked = visitor_of(port, call), port.clock.monotonic()
     reading = await port.store.open(call.request.name, select, visitor=visitor, stub=stub)
     try:
-        status, headers, length = _head(call, reading, selection, overrides)
-        headers += reading_headers(reading)
+        status, described, length = _head(call.request, reading, selection, overrides)
+        headers = [(b"x-amz-request-id", call.id.encode()), *described, *reading_headers(reading)]
         if reading.content is not None:
             call.begun = port.clock.monotonic()
             await call.exchange.answer(status, headers, reading.content)
@@ -111,24 +111,24 @@ async def _read(
 
 
 def _head(
-    call: Call, reading: Reading, selection: Selection | None, overrides: dict[bytes, bytes]
+    request: Request, reading: Reading, selection: Selection | None, overrides: dict[bytes, bytes]
 ) -> tuple[int, HeaderList, int]:
-    """As ``_described``; of a stub the length is its own, and the object's checksums are not those of what is sent."""
+    """As ``described``; of a stub the length is its own, and the object's checksums are not those of what is sent."""
     if reading.stub is None or reading.content is None:
-        return _described(call, reading.entry, reading.range, selection, overrides)
-    return _described(call, reading.entry, None, None, overrides, length=len(reading.content))
+        return described(request, reading.entry, reading.range, selection, overrides)
+    return described(request, reading.entry, None, None, overrides, length=len(reading.content))
 
 
-def _described(
-    call: Call, entry: Entry, chosen: ByteRange | None, selection: Selection | None, overrides: dict[bytes, bytes], *,
-    length: int | None = None,
+def described(
+    request: Request, entry: Entry, chosen: ByteRange | None, selection: Selection | None,
+    overrides: dict[bytes, bytes], *, length: int | None = None,
 ) -> tuple[int, HeaderList, int]:  # fmt: skip
-    """Status, headers and length of an answer with (a range of) an object."""
-    checksums = chosen is None and selection is not None and wants_checksums(call.request)
+    """Status, headers and length of an answer with (a range of) an object. What every answer has and where its bytes
+    came from are not among them."""
+    checksums = chosen is None and selection is not None and wants_checksums(request)
     if length is None:
         length = entry.size if chosen is None else chosen.length
     headers = [
-        (b"x-amz-request-id", call.id.encode()),
         (b"content-length", b"%d" % length),
         *object_headers(entry, checksums=checksums, overrides=overrides),
     ]
@@ -176,8 +176,8 @@ async def head_object(port: Port, call: Call) -> Answer:
         chosen = selection(entry)
     except NotModified:
         return selection.not_modified()
-    status, headers, _ = _described(call, entry, chosen, selection, overrides)
-    return Answer(status, [*headers[1:], tiers_header(entry)])
+    status, headers, _ = described(request, entry, chosen, selection, overrides)
+    return Answer(status, [*headers, tiers_header(entry)])
 
 
 async def put_object(port: Port, call: Call) -> Answer:

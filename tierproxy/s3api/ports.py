@@ -9,7 +9,7 @@ from tierproxy.model import Ack, BucketRow, Entry, Headers, ListPage, ListReques
 from tierproxy.ports import BodyCheck
 from tierproxy.store.calls import ANYTHING, Precondition, Reading, Room, Select, Write, Written, whole
 from tierproxy.store.feed import Listener
-from tierproxy.traffic import NOBODY, Visitor
+from tierproxy.traffic import NOBODY, Delivery, Visitor
 
 
 class MultipartStore(Protocol):
@@ -79,6 +79,11 @@ class Store(Protocol):
     def delivered(self, reading: Reading, visitor: Visitor, sent: int, seconds: float) -> None:
         """loop. ``sent`` body bytes of ``reading`` went out to ``visitor``, the first after ``seconds``: this is what
         counts as a read (0 bytes of an object that has some do not)."""
+        ...
+
+    def delivered_all(self, deliveries: Sequence[Delivery]) -> None:
+        """loop. Hits that were answered without ``open``, in the order of their times: each counts as ``times`` gets
+        that were open at once and were ``delivered``. Never raises."""
         ...
 
     async def head(self, name: ObjectName, *, full: bool = True) -> Entry:

@@ -110,10 +110,26 @@ class Request:
         self.raw_path = raw_path
         self.raw_query = raw_query
         self.headers = _joined(headers)
-        host_bucket = _bucket_of_host(self.headers.get(b"host", b""), domain) if domain else ""
+        host_bucket = bucket_of_host(self.headers.get(b"host", b""), domain) if domain else ""
         self.virtual_host = bool(host_bucket)
         self.bucket, self.key = _named(raw_path, host_bucket)
         self.query = parse_query(raw_query) if raw_query else _NO_QUERY
+
+    @classmethod
+    def known(
+        cls, method: str, raw_path: bytes, raw_query: bytes, headers: dict[bytes, bytes], name: ObjectName
+    ) -> Request:
+        """A path-style request for an object whose name was read from ``raw_path`` before, with headers that are not
+        repeated. Raises S3Error InvalidURI, InvalidArgument."""
+        self = cls.__new__(cls)
+        self.method = method
+        self.raw_path = raw_path
+        self.raw_query = raw_query
+        self.headers = headers
+        self.virtual_host = False
+        self.bucket, self.key = name
+        self.query = parse_query(raw_query) if raw_query else _NO_QUERY
+        return self
 
     @classmethod
     def from_scope(cls, scope: Mapping[str, Any], domain: str = "") -> Request:
@@ -208,7 +224,7 @@ def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     return found
 
 
-def _bucket_of_host(host: bytes, domain: str) -> str:
+def bucket_of_host(host: bytes, domain: str) -> str:
     """``mail.s3.example:9300`` with domain ``s3.example`` -> ``mail``; "" for anything else: then the path names it."""
     name = host.decode("latin-1").strip().lower()
     if not name.endswith("]"):

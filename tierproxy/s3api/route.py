@@ -11,7 +11,7 @@ from enum import Enum, auto
 
 from tierproxy.s3api import buckets, copying, deleting, listing, multipart, objects
 from tierproxy.s3api.call import Answer, Call, Port
-from tierproxy.s3api.extension import changes, children, room
+from tierproxy.s3api.extension import changes, children, reads, room
 from tierproxy.s3api.faults import S3Error
 from tierproxy.s3api.grants import Grants
 from tierproxy.s3api.headers import refuse_unsupported
@@ -155,6 +155,9 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("ListenToChanges", "GET", Level.BUCKET, changes.listen_to_changes, Need.LIST,
               "not S3: [a line for each change](mount-extension.md), without an end", marker="tierproxy-changes",
               parameters=("prefix",)),
+    Operation("NoteReads", "POST", Level.BUCKET, reads.note_reads, Need.SEE,
+              "not S3: [reads served beside the node](mount-extension.md), JSON lines", marker="tierproxy-reads",
+              headers=_BODY),
     Operation("GetRoom", "GET", Level.SERVICE, room.get_room, Need.NOTHING,
               "not S3: [the disk budget](mount-extension.md), JSON", marker="tierproxy-room"),
 )  # fmt: skip
@@ -198,6 +201,7 @@ UNSUPPORTED: dict[str, str] = {
 
 _TABLE = {(row.method, row.level, row.marker, row.copies): row for row in OPERATIONS}
 _MARKERS = {row.marker for row in OPERATIONS if row.marker}
+_EXTENSION = {row.marker for row in OPERATIONS if row.marker.startswith("tierproxy-")}
 _METHODS = {row.method for row in OPERATIONS}
 
 
@@ -227,7 +231,7 @@ def _marker(request: Request, level: Level) -> str:
         raise S3Error("NotImplemented", "Versioning is not supported.")
     markers = names & _MARKERS
     if level is Level.OBJECT:
-        markers -= {"location", "versioning", "list-type", "delete", "tierproxy-children", "tierproxy-changes"}
+        markers -= {"location", "versioning", "list-type", "delete", *_EXTENSION}
     if "list-type" in markers and len(markers) > 1:
         markers -= {"list-type"}
     if len(markers) > 1:

@@ -17,16 +17,17 @@ _HOLDERS: dict[tuple[str, ...], tuple[bytes, bytes]] = {
 
 def reading_headers(reading: Reading) -> HeaderList:
     """Of a GET: the tier that answered, who holds the object, and what a miss left behind."""
-    headers = [
-        _TIERS[reading.tier],
-        tiers_header(reading.entry),
-        _FILLS[reading.fill],
-    ]
+    headers = origin_headers(reading.tier, reading.entry, reading.fill)
     if reading.stub is not None:
         headers.append((b"x-tierproxy-stub", _lengths(reading.stub)))
     if reading.timings:
         headers.append((b"server-timing", server_timing(reading.timings)))
     return headers
+
+
+def origin_headers(tier: Tier, entry: Entry, fill: str = "hit") -> HeaderList:
+    """Without what it cost."""
+    return [_TIERS[tier], tiers_header(entry), _FILLS[fill]]
 
 
 def _lengths(stub: Stub) -> bytes:

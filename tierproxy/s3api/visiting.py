@@ -3,7 +3,7 @@ object; like x-tierproxy-ack these headers need not be signed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 from tierproxy.s3api.call import Call, Port
@@ -18,10 +18,18 @@ _REASONS = {reason.value: reason for reason in Reason}
 
 def visitor_of(port: Port, call: Call) -> Visitor:
     """Raises S3Error InvalidArgument."""
-    headers = call.request.headers
+    return visitor_with(call.request.headers, call.client, call.exchange.peer, port.folder_class)
+
+
+def visitor_with(
+    headers: Mapping[bytes, bytes], access_key: str, peer: str, folder_class: Callable[[str], str]
+) -> Visitor:
+    """Who sends these headers; the same object again and again for one who sends the same. Raises S3Error
+    InvalidArgument."""
+    get = headers.get
     return _visitor(
-        call.client, call.exchange.peer, headers.get(b"user-agent", b""), headers.get(b"x-tierproxy-reason"),
-        headers.get(b"x-tierproxy-owner"), headers.get(b"x-tierproxy-folder"), port.folder_class,
+        access_key, peer, get(b"user-agent", b""), get(b"x-tierproxy-reason"), get(b"x-tierproxy-owner"),
+        get(b"x-tierproxy-folder"), folder_class,
     )  # fmt: skip
 
 

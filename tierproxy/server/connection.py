@@ -28,12 +28,25 @@ class HeadTooLarge(Exception):
     """The request line and headers exceed the limit."""
 
 
+def _nothing() -> None:
+    """Nobody waits for reports."""
+
+
 class Connections(ServerState):
-    """uvicorn's shared state, and an event that tells when the last connection is gone."""
+    """uvicorn's shared state, and an event that tells when the last connection is gone. ``preamble``: the lines of
+    ``default_headers``, for who writes responses itself. ``report``: called before a request leaves the hit lane for
+    the ordinary way, so that reads are counted in the order in which a client made them: a scan is told by it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.empty = asyncio.Event()
+        self.preamble = b""
+        self.report: Callable[[], None] = _nothing
+
+    def stamp(self, headers: list[tuple[bytes, bytes]]) -> None:
+        """What every response begins with from now on."""
+        self.default_headers = headers
+        self.preamble = b"".join(b"%b: %b\r\n" % header for header in headers)
 
 
 class Connection(HttpToolsProtocol):

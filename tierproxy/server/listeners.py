@@ -68,6 +68,30 @@ def bind_tcp(address: str) -> socket.socket:
     return bound
 
 
+def bind_shared(address: str, number: int) -> list[socket.socket]:
+    """``number`` bound TCP sockets for one address (port 0: the same free port), among which the kernel distributes
+    connections (SO_REUSEPORT, socket(7)). Raises ConfigError.
+
+    The first is bound without it: an address that somebody else shares in the same way must be refused, as every other
+    one that is taken.
+    """
+    found = [bind_tcp(address)]
+    first = found[0]
+    try:
+        first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        for _ in range(number - 1):
+            found.append(socket.socket(first.family, first.type, first.proto))
+            found[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            found[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            found[-1].bind(first.getsockname())
+            found[-1].setblocking(False)
+    except OSError as error:
+        for bound in found:
+            bound.close()
+        raise ConfigError(f"cannot listen on {address} with workers: {error.strerror}") from error
+    return found
+
+
 class UnixSocket:
     """A unix socket file with permissions.
 

@@ -9,6 +9,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, MutableMapping
 from email.utils import formatdate
+from functools import partial
 from typing import Any
 
 from uvicorn.config import Config
@@ -16,12 +17,15 @@ from uvicorn.config import Config
 from tierproxy.config.sections import ListenSection
 from tierproxy.logs import event
 from tierproxy.ports import Clock
+from tierproxy.s3api.lane.ports import Lane, Served
 from tierproxy.server.connection import Connections, connection_factory
+from tierproxy.server.lane_connection import lane_connection_factory
 from tierproxy.server.listeners import Certificate, UnixSocket, bind_tcp, check_listen
 
 logger = logging.getLogger("tierproxy.server")
 
 TICK = 1.0  #: seconds between two looks at the clock (Date header) and at the certificate files
+REPORT = 0.25  #: seconds between two looks at what the lane has answered
 BACKLOG = 2048  #: connections the kernel keeps until they are accepted
 TLS_HANDSHAKE = 10.0  #: seconds for the TLS handshake
 TLS_GOODBYE = 1.0  #: seconds an idle client has for its half of the TLS shutdown
@@ -31,6 +35,10 @@ Message = MutableMapping[str, Any]
 Application = Callable[
     [MutableMapping[str, Any], Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]
 ]
+
+
+def _unheard(_served: Served) -> None:
+    """Nobody counts."""
 
 
 class ObjectServer:
@@ -43,12 +51,21 @@ class ObjectServer:
 
     title = "object port"
 
-    def __init__(self, listen: ListenSection, app: Application, clock: Clock) -> None:
+    def __init__(
+        self, listen: ListenSection, app: Application, clock: Clock, *, lane: Lane | None = None,
+        served: Callable[[Served], None] = _unheard,
+    ) -> None:  # fmt: skip
+        """``lane``: is asked first; None: everything goes the ordinary way. ``served`` is told what it has answered,
+        now and then and once more at the end of ``stop``."""
         check_listen(listen)
         self.listen = listen
+        self._lane = lane
+        self._served = served
         self.address: tuple[str, int] | None = None  #: host and port bound by ``start``
         self._clock = clock
         self._state = Connections()
+        if lane is not None:
+            self._state.report = partial(self._report, lane)
         self._config = Config(
             app,
             http="httptools",
@@ -64,7 +81,7 @@ class ObjectServer:
         self._servers: list[asyncio.base_events.Server] = []
         self._unix = UnixSocket(listen) if listen.unix_socket else None
         self._certificate: Certificate | None = None
-        self._ticker: asyncio.Task[None] | None = None
+        self._tickers: list[asyncio.Task[None]] = []
 
     def __repr__(self) -> str:
         return (
@@ -94,7 +111,10 @@ class ObjectServer:
         except BaseException:
             await self.stop(0)
             raise
-        self._ticker = asyncio.get_running_loop().create_task(self._tick_on(), name="object-server-ticker")
+        loop = asyncio.get_running_loop()
+        self._tickers.append(loop.create_task(self._tick_on(), name="object-server-ticker"))
+        if self._lane is not None:
+            self._tickers.append(loop.create_task(self._report_on(self._lane), name="object-server-reports"))
         event(logger, logging.INFO, f"{self.title} open", url=self.url, unix_socket=self.listen.unix_socket or None)
 
     async def _open(self) -> None:
@@ -116,6 +136,11 @@ class ObjectServer:
 
     def _factory(self) -> Callable[[], asyncio.Protocol]:
         """What makes the protocol of a new connection."""
+        if self._lane is not None:
+            return lane_connection_factory(
+                self._config, self._state, lane=self._lane, max_head=self.listen.max_header_bytes,
+                idle_timeout=self.listen.idle_timeout, logger=quiet_logger(),
+            )  # fmt: skip
         return connection_factory(
             self._config,
             self._state,
@@ -139,18 +164,28 @@ class ObjectServer:
 
     def _tick(self) -> None:
         date = formatdate(self._clock.now(), usegmt=True).encode()
-        self._state.default_headers = [(b"date", date), (b"server", b"tierproxy")]
+        self._state.stamp([(b"date", date), (b"server", b"tierproxy")])
         if self._certificate:
             self._certificate.follow()
+
+    async def _report_on(self, lane: Lane) -> None:
+        while True:
+            await self._clock.sleep(REPORT)
+            self._report(lane)
+
+    def _report(self, lane: Lane) -> None:
+        served = lane.take()
+        if served:
+            self._served(served)
 
     # ---------------------------------------------------------------- stop
 
     async def stop(self, grace: float) -> None:
         """Stop accepting; let running requests finish within ``grace`` seconds; cut the rest. Idempotent."""
-        if self._ticker:
-            self._ticker.cancel()
-            await asyncio.gather(self._ticker, return_exceptions=True)
-            self._ticker = None
+        tickers, self._tickers = self._tickers, []
+        for ticker in tickers:
+            ticker.cancel()
+        await asyncio.gather(*tickers, return_exceptions=True)
         servers, self._servers = self._servers, []
         for server in servers:
             server.close()
@@ -160,6 +195,8 @@ class ObjectServer:
         await self._cut_rest()
         for server in servers:
             await server.wait_closed()
+        if self._lane is not None:
+            self._report(self._lane)
 
     async def _let_finish(self, grace: float) -> None:
         """Idle connections close at once, busy ones after their response."""

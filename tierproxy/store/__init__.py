@@ -46,12 +46,12 @@ Order of events
 ===============
 
 Write, ack both (``writer``): receive into a staged file while hashing; verify; under the name's order: precondition,
-[CLEAN overwrite: commit SUSPECT], at the same time {trailer, fsync, rename, fsync directory} and {PutObject}; commit
-CLEAN;
-memory and flights forget the name; answer; unlink the replaced blob. Alt says no: commit DIRTY with a job instead
-(``queue``), or remove the file and take SUSPECT back (``refuse``).
+[CLEAN overwrite: commit SUSPECT], at the same time {PutObject} and {trailer, rename, fsync, fsync directory}; commit
+CLEAN; memory and flights forget the name, memory takes the new content; answer; unlink the replaced blob. Alt says no:
+commit DIRTY with a job instead (``queue``), or remove the file and take SUSPECT back (``refuse``).
 
-Write, ack disk: as above without alt; commit DIRTY with a job. Ack alt (``around``): no file; commit CLEAN without a
+Write, ack disk: as above without alt; commit DIRTY with a job. The commit follows the last fsync without a turn of the
+loop in between (decision 30). Ack alt (``around``): no file; commit CLEAN without a
 blob.
 
 Delete (``deleter``): commit the tombstone; memory, flights and the file forget it; DeleteObject; commit "no row".

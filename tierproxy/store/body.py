@@ -13,6 +13,8 @@ from tierproxy.model import Entry, ObjectName
 from tierproxy.ports import BodyCheck, Clock
 
 MD5 = re.compile(r"[0-9a-f]{32}")
+SHORT = 64 * 1024
+QUIET = 2047  #: bytes up to which hashlib keeps the interpreter (HASHLIB_GIL_MINSIZE)
 
 
 def is_md5(etag: str | None) -> bool:
@@ -28,7 +30,14 @@ class Md5Check:
         self._size = size
 
     def update(self, data: bytes | bytearray | memoryview) -> None:
-        self._md5.update(data)
+        """What is short is hashed without letting go of the interpreter: on the loop that is tens of microseconds, and
+        getting it back from a busy thread may take milliseconds."""
+        if len(data) > SHORT:
+            self._md5.update(data)
+            return
+        with memoryview(data) as view:
+            for start in range(0, len(view), QUIET):
+                self._md5.update(view[start : start + QUIET])
 
     def verify(self, size: int) -> None:
         if self._size not in {None, size}:
@@ -42,8 +51,8 @@ class Md5Check:
 
 
 class Fingerprint(Md5Check):
-    """Of bytes that alt sends for ``entry``: is that what was stored there? By its MD5 where the ETag is one, else by
-    the xxh3 the row remembers from the blob it once had."""
+    """Of bytes that alt sends for ``entry``: is that what was stored there? By the xxh3 the row remembers from the blob
+    it once had, which costs a hundredth of an MD5, else by its MD5 where the ETag is one."""
 
     def __init__(
         self, entry: Entry, *, etag_is_md5: bool, doubt: Callable[[ObjectName], Awaitable[bool]] | None = None
@@ -51,13 +60,14 @@ class Fingerprint(Md5Check):
         super().__init__()
         self._entry = entry
         self._doubt = doubt
-        self._md5_known = etag_is_md5 and is_md5(entry.etag)
-        self._xxh3 = None if self._md5_known or entry.xxh3 is None else xxhash.xxh3_128()
+        self._xxh3 = None if entry.xxh3 is None else xxhash.xxh3_128()
+        self._md5_known = self._xxh3 is None and etag_is_md5 and is_md5(entry.etag)
 
     def update(self, data: bytes | bytearray | memoryview) -> None:
-        super().update(data)
         if self._xxh3 is not None:
             self._xxh3.update(data)
+        elif self._md5_known:
+            super().update(data)
 
     def compare(self, size: int) -> None:
         """After the last byte. Raises AltCorrupt."""

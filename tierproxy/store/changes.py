@@ -18,7 +18,7 @@ from tierproxy.errors import (
     StaleGeneration,
 )
 from tierproxy.model import Entry, Headers, Job, JobKind, ObjectName, SealedBlob, State
-from tierproxy.ports import BodyCheck, Catalogue, Clock, DiskTier, Source
+from tierproxy.ports import BodyCheck, Catalogue, Clock, DiskTier, Keeping, Source
 from tierproxy.store.body import Timings
 from tierproxy.store.buckets import Buckets
 from tierproxy.store.calls import ANYTHING, Precondition, Write
@@ -194,27 +194,44 @@ class Changes:
         row = self._catalogue.find(current.name) if current is not None and current.state is State.CLEAN else None
         if row is not None and isinstance(error, AltCorrupt) and row.blob is not None:
             dirty = replace(row, state=State.DIRTY)
-            await self._catalogue.publish(dirty, job=self.job(dirty))
+            job = self.job(dirty)
+            await self._catalogue.publish(dirty, job=job)
+            self._queue.committed(job)
             self._queue.wake()
         elif row is not None and isinstance(error, AltError) and not isinstance(error, AltUncertain):
             await self._catalogue.settle(row.name, row.generation)
         if isinstance(error, AltPrecondition):
             raise PreconditionFailed("the object changed in alt meanwhile") from error
 
-    async def commit(self, content: Content, entry: Entry, reservation: Reservation, job: Job | None = None) -> Entry:
-        """The row is the commit. If it fails, the published file is nobody's and goes."""
+    async def confirmed(self, job: Job, alt_etag: str) -> None:
+        """Alt has what ``job`` was to bring there. Raises StaleGeneration, DiskError."""
+        await self._catalogue.uploaded(job.name, job.generation, alt_etag)
+        self._shelf.confirmed(job.name, job.generation, alt_etag)
+
+    async def commit(
+        self, content: Content, entry: Entry, reservation: Reservation, job: Job | None = None,
+        keeping: Keeping | None = None,
+    ) -> Entry:  # fmt: skip
+        """The row is the commit. If it fails, the published file is nobody's and goes. ``keeping``: the blob may still
+        be on its way; its failure is raised."""
         if entry.blob is not None:
             reservation.commit(entry.blob_bytes)
         try:
-            old = await self._catalogue.publish(entry, job=job, upload=content.upload)
+            old = await self._catalogue.publish(entry, job=job, upload=content.upload, after=keeping)
         except Exception:
+            if keeping is not None:
+                await keeping.settled()
             if entry.blob is not None:
                 self._shelf.remove(entry.name.bucket, [(entry.blob, entry.blob_bytes)])
             raise
         self._shelf.changed(entry.name, old)
+        body = content.source.content
+        if body is not None and entry.blob is not None and len(body) == entry.size:  # of a copy the bytes are not here
+            self._shelf.arrived(entry, body)
         self._counters.puts += 1
         self._tally.wrote(entry, content.visitor)
         if job is not None:
             self._counters.queued_puts += 1
+            self._queue.committed(job)
             self._queue.wake()
         return entry

@@ -189,9 +189,9 @@ class Copier:
                 await staged.finish()
                 headers = entry.headers or Headers()
                 label = BlobLabel(entry.name, entry.generation, entry.etag, headers, entry.written_at, entry.parts)
-                sealed = await staged.seal(label)
-                await staged.publish()
-                return sealed
+                keeping = staged.keep(label)
+                await keeping.wait()
+                return keeping.sealed
             finally:
                 await staged.close()
                 await blob.close()

@@ -81,12 +81,12 @@ class Counters:
     put_latency: Latency = field(default_factory=Latency)  #: of PUTs, their bodies' arrival included
     delete_latency: Latency = field(default_factory=Latency)
 
-    def got(self, outcome: Outcome) -> None:
-        """A get is open, and its bytes come from there."""
+    def got(self, outcome: Outcome, times: int = 1) -> None:
+        """A get is open, and its bytes come from there; hits may be several."""
         if outcome is Outcome.MEMORY:  # the reader counts those itself: a call more is felt there
-            self.memory_hits += 1
+            self.memory_hits += times
         elif outcome is Outcome.DISK:
-            self.disk_hits += 1
+            self.disk_hits += times
         elif outcome is Outcome.FILL:
             self.fills += 1
         elif outcome is Outcome.JOIN:

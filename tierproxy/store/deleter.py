@@ -65,6 +65,7 @@ class Deleter:
             # Nothing here is no proof of nothing in alt: a write that was never acknowledged may have arrived there.
             job = self._job(name)
             old = await self._catalogue.tombstone(name, job.generation, job)
+            self._queue.committed(job)
             self._shelf.changed(name, old)
             self._counters.deletes += 1
             self._tally.deleted(name, old, visitor)

@@ -22,7 +22,7 @@ from tierproxy.store.body import Fingerprint, MemorySource
 from tierproxy.store.counters import Counters
 from tierproxy.store.fill import Demand, FillChoice
 from tierproxy.store.leases import Leases
-from tierproxy.store.lookup import UNSHARED, Lookup
+from tierproxy.store.lookup import UNSHARED, Lookup, Seen
 from tierproxy.store.shelf import Shelf
 from tierproxy.store.space import Reservation, Space
 from tierproxy.store.stubbing import Stubbing
@@ -36,6 +36,11 @@ class Sink(Protocol):
 
     @property
     def size(self) -> int: ...
+
+    @property
+    def content(self) -> bytes | None:
+        """All of it, if it is in memory."""
+        ...
 
     async def write(self, data: bytes | memoryview) -> None: ...
 
@@ -55,9 +60,10 @@ class Basis:
 class Flight:
     """See the module. ``size`` of the sink is how far readers may read, less the last byte until ``verified``."""
 
-    def __init__(self, name: ObjectName, asked: int = 0) -> None:
+    def __init__(self, name: ObjectName, asked: int = 0, seen: Seen | None = None) -> None:
         self.name = name
         self.asked = asked  #: when alt is asked, for ``Lookup.outdated``
+        self.seen = seen  #: the row as who started the flight saw it
         self.content: bytes | None = None  #: a small object's bytes, once somebody wanted them
         loop = asyncio.get_running_loop()
         self.opened: asyncio.Future[Entry] = loop.create_future()
@@ -98,6 +104,12 @@ class Flight:
             if sink.size - 1 > position:
                 return sink.size - 1
             await self._grown.wait()
+
+    async def complete(self) -> None:
+        """Until all bytes are here and right. Raises what broke the flight."""
+        if not self.verified.done():
+            await asyncio.shield(self.verified)
+        self.verified.result()
 
     def leave(self) -> None:
         self.readers -= 1
@@ -147,14 +159,16 @@ class Flights:
         if flight is not None:
             await flight.landed.wait()
 
-    def join(self, name: ObjectName, demand: Demand = Demand.PERSON) -> tuple[Flight, bool]:
+    def join(
+        self, name: ObjectName, demand: Demand = Demand.PERSON, seen: Seen | None = None
+    ) -> tuple[Flight, bool]:  # fmt: skip
         """loop. The flight for ``name`` and whether it was there already. Every join needs a ``leave``. Whether it
         makes a copy is decided when alt answers, by the greatest demand until then: who comes later takes what is
-        there."""
+        there. ``seen``: the row without which nobody would ask alt."""
         flight = self._flights.get(name)
         joined = flight is not None
         if flight is None:
-            flight = self._flights[name] = Flight(name, self._lookup.asking())
+            flight = self._flights[name] = Flight(name, self._lookup.asking(), seen)
             self._tasks.spawn(self._fly(flight), f"flight {name}")
         flight.readers += 1
         flight.demand = max(flight.demand, demand)
@@ -189,7 +203,7 @@ class Flights:
 
     async def _carry(self, flight: Flight, body: AltBody, asked: int) -> None:
         flight.first_byte_at = self._clock.monotonic()
-        entry, expected = self._lookup.identify(body.meta, asked)
+        entry, expected = self._lookup.identify(body.meta, asked, flight.seen)
         reservation = self._reserve(entry, expected, flight.demand)
         if reservation is not None:
             with reservation:
@@ -198,8 +212,7 @@ class Flights:
         if self._choice.coalesced(entry.size):
             check = self.fingerprint(entry)
             flight.sink = MemorySource(check=check)
-            flight.opened.set_result(entry)
-            await self._pump(flight, body, flight.sink, check)
+            await self._pump(flight, body, entry, check)
         else:
             flight.opened.set_result(entry)
         if expected is not UNSHARED:
@@ -220,9 +233,8 @@ class Flights:
         check = self.fingerprint(entry)
         staged = self._disk.stage(check)
         flight.sink, flight.fills = staged, True
-        flight.opened.set_result(entry)
         try:
-            await self._pump(flight, body, staged, check)
+            await self._pump(flight, body, entry, check)
             await self._keep(staged, entry, basis, reservation)
         except DiskError as error:  # readers on board go on from alt; nothing is kept
             event(log, logging.WARNING, "fill failed on disk", name=flight.name, error=error)
@@ -231,10 +243,20 @@ class Flights:
         finally:
             self._close_when_idle(flight, staged)
 
-    async def _pump(self, flight: Flight, body: AltBody, sink: Sink, check: Fingerprint) -> None:
+    async def _pump(self, flight: Flight, body: AltBody, entry: Entry, check: Fingerprint) -> None:
+        """Readers of what is small are told when its first piece is here: often that is all of it, and they need not
+        be woken twice."""
+        sink = flight.sink
+        assert sink is not None
+        if not self._choice.coalesced(entry.size):
+            flight.opened.set_result(entry)
         async for chunk in body.chunks():
+            if not flight.opened.done():
+                flight.opened.set_result(entry)
             await sink.write(chunk)
             flight.grow()
+        if not flight.opened.done():
+            flight.opened.set_result(entry)
         await sink.finish()
         await check.confirm(sink.size)
         flight.verified.set_result(None)
@@ -243,8 +265,9 @@ class Flights:
     async def _keep(self, staged: Staged, entry: Entry, basis: Basis, reservation: Reservation) -> None:
         assert entry.headers is not None, "alt's answer carries headers"
         label = BlobLabel(entry.name, entry.generation, entry.etag, entry.headers, entry.written_at, entry.parts)
-        sealed = await staged.seal(label)
-        await staged.publish()
+        keeping = staged.keep(label)
+        await keeping.wait()
+        sealed = keeping.sealed
         reservation.commit(sealed.footprint)
         filled = entry.with_blob(sealed, at=self._clock.now())
         try:
@@ -262,12 +285,11 @@ class Flights:
             self._shelf.news(entry.name)
         if old is not None and old.blob not in {None, sealed.name}:
             self._shelf.remove(entry.name.bucket, [(old.blob or "", old.blob_bytes)])
-        self._warm(staged, filled)
+        self._warm(staged, filled, basis)
 
-    def _warm(self, staged: Staged, entry: Entry) -> None:
+    def _warm(self, staged: Staged, entry: Entry, basis: Basis) -> None:
         content = staged.content
-        row = self._catalogue.find(entry.name)
-        if content is not None and row is not None and row.generation == entry.generation:
+        if content is not None and not self._lookup.outdated(entry.name, basis.asked):
             self._hot.put(entry, content)
 
     def _close_when_idle(self, flight: Flight, staged: Staged) -> None:

@@ -19,6 +19,7 @@ from tierproxy.model import AltObject, Entry, Headers, Job, JobKind, ObjectName,
 from tierproxy.ports import Alarms, AltTier, Catalogue, DiskTier, Source
 from tierproxy.store.body import is_md5
 from tierproxy.store.health import AltHealth
+from tierproxy.store.shelf import Shelf
 
 log = logging.getLogger(__name__)
 
@@ -83,11 +84,14 @@ def holds(found: AltObject, entry: Entry) -> bool:
 class Jobs:
     """``perform`` for the upload queue: idempotent, and void when the row has moved on (StaleGeneration)."""
 
-    def __init__(self, *, catalogue: Catalogue, disk: DiskTier, writes: AltWrites, alarms: Alarms) -> None:
+    def __init__(
+        self, *, catalogue: Catalogue, disk: DiskTier, writes: AltWrites, alarms: Alarms, shelf: Shelf
+    ) -> None:  # fmt: skip
         self._catalogue = catalogue
         self._disk = disk
         self._writes = writes
         self._alarms = alarms
+        self._shelf = shelf
 
     async def perform(self, job: Job) -> None:
         """Raises StaleGeneration, AltError, DiskError, Unreadable; then the job stays."""
@@ -112,6 +116,7 @@ class Jobs:
         finally:
             await blob.close()
         await self._catalogue.uploaded(job.name, job.generation, alt_etag)
+        self._shelf.confirmed(job.name, job.generation, alt_etag)
 
     def _row(self, job: Job, state: State) -> Entry:
         entry = self._catalogue.find(job.name)

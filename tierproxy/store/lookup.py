@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from cachetools import LRUCache
 
@@ -23,6 +23,13 @@ from tierproxy.store.tasks import Tasks
 
 log = logging.getLogger(__name__)
 FRESH_NAMES = 100_000
+
+
+class Seen(NamedTuple):
+    """A row, and ``Lookup.asking`` from before the catalogue was asked for it."""
+
+    row: Entry
+    asked: int
 
 
 class Lookup:
@@ -145,11 +152,14 @@ class Lookup:
         else:
             self._shelf.news(entry.name)
 
-    def identify(self, found: AltObject, asked: int) -> tuple[Entry, int | None]:
+    def identify(self, found: AltObject, asked: int, seen: Seen | None = None) -> tuple[Entry, int | None]:
         """loop. The entry for what alt shows, and the generation of the row it belongs to: None to insert one,
-        ``UNSHARED`` when the object changed meanwhile, or is being changed, and the row must be left alone."""
+        ``UNSHARED`` when the object changed meanwhile, or is being changed, and the row must be left alone. ``seen``
+        saves a look at the catalogue if the object has not changed since."""
         if self.outdated(found.name, asked):
             return self._entry(found), UNSHARED
+        if seen is not None and not self._changes.since(found.name, seen.asked):
+            return self._match(found, seen.row)
         return self._match(found, self._catalogue.find(found.name))
 
     def _match(self, found: AltObject, row: Entry | None) -> tuple[Entry, int | None]:

@@ -31,11 +31,11 @@ class PendingRead:
         self.owner: str | None = None
         self.folder: str | None = None
 
-    def by_person(self, at: float, hit: bool) -> None:
-        self.people += 1
-        self.misses += not hit
+    def by_person(self, at: float, hit: bool, times: int = 1) -> None:
+        self.people += times
+        self.misses += 0 if hit else times
         if self.last is None or at >= self.last:
-            self.last, self.before = at, self.last
+            self.last, self.before = at, self.last if times == 1 else at
 
     def turn(self, at: float, hit: bool) -> None:
         """The person's read at ``at`` was a machine's."""

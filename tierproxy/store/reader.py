@@ -26,7 +26,7 @@ from tierproxy.store.counters import Counters
 from tierproxy.store.fill import Demand, FillChoice, demand_of
 from tierproxy.store.flight import Flight, Flights
 from tierproxy.store.leases import Leases
-from tierproxy.store.lookup import Lookup
+from tierproxy.store.lookup import Lookup, Seen
 from tierproxy.store.reading import BlobReading, ContentReading, FlightReading, PassReading, StubReading
 from tierproxy.store.shelf import Shelf
 from tierproxy.store.stubbing import Stubbing
@@ -105,10 +105,13 @@ class Reader:
     async def _open(self, name: ObjectName, select: Select, visitor: Visitor, heads: Heads) -> Reading:
         timings = Timings(self._clock)
         for _ in range(LOOKS):
+            asked = self._lookup.asking()
             known = await self._lookup.known(name)
             if known is None or known.blob is None:
                 stub = await self._from_stub(known, select, timings, heads)
-                return stub if stub is not None else await self._miss(name, known, select, timings, visitor)
+                if stub is not None:
+                    return stub
+                return await self._miss(name, known, asked, select, timings, visitor)
             entry = known
             reading = await self._hit(entry, select(entry), timings)
             if reading is not None:
@@ -171,14 +174,15 @@ class Reader:
             self._hot.put(entry, content)
 
     async def _miss(
-        self, name: ObjectName, entry: Entry | None, select: Select, timings: Timings, visitor: Visitor
+        self, name: ObjectName, entry: Entry | None, asked: int, select: Select, timings: Timings, visitor: Visitor
     ) -> Reading:
+        """``asked``: ``Lookup.asking`` from before ``entry`` was found."""
         demand = demand_of(self._tally.reason(name, entry, visitor))
         if entry is not None and entry.headers is not None:
             range = select(entry)
             if not self._worth(entry, range, demand):
                 return await self._pass(entry, range, timings, _purge_of(entry), select)
-        flight, joined = self._flights.join(name, demand)
+        flight, joined = self._flights.join(name, demand, None if entry is None else Seen(entry, asked))
         try:
             return await self._board(flight, joined, entry, select, timings)
         except BaseException:
@@ -226,8 +230,10 @@ class Reader:
     async def _whole(self, flight: Flight, entry: Entry) -> bytes:
         """A small object, once it is verified; an error before its first byte is an answer, not a cut connection. All
         readers share the same bytes."""
-        await asyncio.shield(flight.verified)
+        await flight.complete()
         assert flight.sink is not None
+        if flight.content is None:
+            flight.content = flight.sink.content
         if flight.content is None:
             flight.content = await flight.sink.read(0, entry.size)
         return flight.content

@@ -63,6 +63,17 @@ class Shelf:
         if old is not None and old.blob is not None:
             self.remove(name.bucket, [(old.blob, old.blob_bytes)])
 
+    def arrived(self, entry: Entry, content: bytes) -> None:
+        """loop. After ``changed``, under the name's order: ``content`` is what was committed as ``entry``, with a blob.
+        New mail is read soon, so it is in memory at once."""
+        self._hot.put(entry, content)
+
+    def confirmed(self, name: ObjectName, generation: int, alt_etag: str) -> None:
+        """loop. Alt has it, too, and the row says so: so does what memory keeps of it."""
+        kept = self._hot.get(name)
+        if kept is not None and kept[0].generation == generation:
+            self._hot.put(replace(kept[0], state=State.CLEAN, alt_etag=alt_etag), kept[1])
+
     def news(self, name: ObjectName) -> None:
         """loop. After a commit from which on ``name`` may look different in a listing or to HEAD: every change, and
         what alt taught the catalogue."""

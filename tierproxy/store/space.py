@@ -123,7 +123,8 @@ class Space:
         found = self._free()
         if found is not self._measured:
             self._measured, self._used_then = found, self.used
-        return replace(found, free_bytes=max(0, found.free_bytes - (self.used - self._used_then)))
+        grown = self.used - self._used_then
+        return replace(found, free_bytes=max(0, found.free_bytes - grown)) if grown else found
 
     async def reserve_write(self, size: int, bucket: str = "") -> Reservation:
         """For a write: up to the hard limit. What can be purged is purged first. Raises OutOfSpace."""

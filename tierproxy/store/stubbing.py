@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 
 from tierproxy.config.sections import StubsSection
-from tierproxy.model import BlobFacts, ByteRange, Entry, Stub
+from tierproxy.model import BlobFacts, ByteRange, Entry, ObjectName, Stub
 from tierproxy.ports import Clock, DiskTier, Source, Stubs
 from tierproxy.purges import Drop
 
@@ -25,6 +25,8 @@ class Stubbing:
         self._clock = clock
         self._settings = settings
         self._on = settings.max_bytes > 0
+        self._passing: list[tuple[ObjectName, int, Stub]] = []
+        self._turn = asyncio.Lock()
 
     def __repr__(self) -> str:
         return f"<Stubbing {self._stubs!r}>"
@@ -53,12 +55,21 @@ class Stubbing:
         less, having been made of metadata. Never raises."""
         if not (self._on and self._settings.on_purge and entry.blob is None and body.size == entry.size):
             return
-        kept = await self._stubs.peek(entry.name, entry.generation)
         head, tail = Stub.lengths(entry.size, int(self._settings.head), int(self._settings.tail))
-        if kept is None or len(kept.head) < head or len(kept.tail) < tail:
-            first = await body.read(0, head)
-            last = await body.read(entry.size - tail, tail) if tail else b""
-            await self._stubs.put(entry.name, entry.generation, Stub(entry.size, first, last))
+        first = await body.read(0, head)
+        last = await body.read(entry.size - tail, tail) if tail else b""
+        self._passing.append((entry.name, entry.generation, Stub(entry.size, first, last)))
+        async with self._turn:  # those who wait for their turn go with the one who has it
+            passing, self._passing = self._passing, []
+            if passing:
+                await self._keep_passed(passing)
+
+    async def _keep_passed(self, passing: Sequence[tuple[ObjectName, int, Stub]]) -> None:
+        kept = await self._stubs.peek_all([(name, generation) for name, generation, _ in passing])
+        pairs = zip(passing, kept, strict=True)
+        better = [one for one, old in pairs if old is None or _is_less(old, one[2])]
+        if better:
+            await self._stubs.put_all(better)
 
     async def remember(self, entry: Entry, head: bytes, tail: bytes = b"") -> None:
         """A stub from elsewhere: of a row whose body never was on this disk, say. ``head`` and ``tail`` must be exactly
@@ -92,3 +103,7 @@ class Stubbing:
             found = await self._disk.ends(blobs, int(self._settings.head), int(self._settings.tail))
             pairs = zip(rows, found, strict=True)  # where one cannot be read the purge goes on all the same
             await self._stubs.put_all((row.name, row.generation, stub) for row, stub in pairs if stub is not None)
+
+
+def _is_less(old: Stub, new: Stub) -> bool:
+    return len(old.head) < len(new.head) or len(old.tail) < len(new.tail)

@@ -17,14 +17,14 @@ from functools import lru_cache
 from tierproxy.config.sections import CountingSection
 from tierproxy.errors import DiskError
 from tierproxy.logs import event
-from tierproxy.model import Entry, ObjectName
+from tierproxy.model import Entry, ObjectName, Tier
 from tierproxy.ports import Catalogue, Clock, HistoryLog
 from tierproxy.store.calls import Purge, Reading
 from tierproxy.store.counters import Counters
 from tierproxy.store.pending import NAMES, Pending
 from tierproxy.store.rollups import Rollups
 from tierproxy.store.scans import Scans
-from tierproxy.traffic import DAY, HITS, Correction, Event, EventKind, Outcome, Reason, Regret, Visitor
+from tierproxy.traffic import DAY, HITS, Correction, Delivery, Event, EventKind, Outcome, Reason, Regret, Visitor
 
 log = logging.getLogger(__name__)
 RECENT = 100_000
@@ -81,86 +81,131 @@ class Tally:
         told = visitor.reason or self._told(name, visitor)
         if told is not None or not visitor.client:
             return told or Reason.PERSON
-        owner, _ = self._named(name, entry, visitor)
+        owner, _ = self._named_of(name, entry, visitor)
         scanning = self._scans.scanning(visitor.client, owner, name, self._clock.monotonic())
         return Reason.SCAN if scanning else Reason.PERSON
 
     def delivered(self, reading: Reading, visitor: Visitor, sent: int, seconds: float) -> None:
         """loop. ``tierproxy.s3api.ports.Store.delivered``. Never raises."""
-        entry = reading.entry
+        entry, outcome = reading.entry, reading.outcome
         if not sent and entry.size:
             return
-        name, at, now = entry.name, self._clock.now(), self._clock.monotonic()
         self._counters.delivered[reading.tier] += sent
-        self._counters.latency[reading.outcome].add(seconds)
+        self._counters.latency[outcome].add(seconds)
         if reading.timings:
             self._counters.spent("get", reading.timings)
-        named = self._named(name, entry, visitor)
-        if reading.outcome is Outcome.STUB:
-            self._glimpsed(reading, visitor, sent, at, named)
-            return
-        place = visitor.client, name
-        before = self._recent.get(place) if reading.range is not None else None
-        first = before is None or now - before[0] >= self._window
-        reason = self._read(reading, visitor, named[0], at, now) if before is None or first else before[1]
+        take = self._take if outcome is not Outcome.STUB else self._glimpsed
+        take(
+            entry.name, visitor, outcome, entry.size, entry.owner, entry.folder, reading.range is not None, 1, sent,
+            self._clock.now(), self._clock.monotonic(), reading.purged,
+        )  # fmt: skip
+
+    def delivered_all(self, deliveries: Sequence[Delivery]) -> None:
+        """loop. ``tierproxy.s3api.ports.Store.delivered_all``: what ``times`` calls of ``delivered`` at that time come
+        to, at the cost of about one. Nobody measured how long these took: they count as no time in the latencies."""
+        counters, wall = self._counters, self._clock.now()
+        ahead = self._clock.monotonic() - wall
+        for get in deliveries:
+            counters.got(get.outcome, get.times)
+            if not get.sent and get.size:
+                continue
+            counters.delivered[Tier(get.outcome)] += get.sent
+            counters.latency[get.outcome].add(0.0, get.times)
+            at = min(get.at, wall)  # the clock may have been set back since
+            self._take(*get[:-1], at, at + ahead, None)
+
+    def _glimpsed(
+        self, name: ObjectName, visitor: Visitor, outcome: Outcome, size: int, owner: str | None, folder: str | None,
+        _ranged: bool, _times: int, sent: int, at: float, _now: float, _purged: Purge | None,
+    ) -> None:  # fmt: skip
+        """Head or tail of a body that is not on disk: a line of history and no read. Rules count reads to learn which
+        bodies are wanted near, and for this nobody wanted one."""
+        reason = visitor.reason or self._told(name, visitor) or Reason.PERSON
+        owner, folder = self._named(name, owner, folder, visitor)
+        self._history.note(
+            Event(
+                at, EventKind.READ, name, owner, folder, size, sent, outcome, reason, visitor.client, first=False
+            )
+        )  # fmt: skip
+
+    def _take(
+        self, name: ObjectName, visitor: Visitor, outcome: Outcome, size: int, row_owner: str | None,
+        folder: str | None, ranged: bool, times: int, sent: int, at: float, now: float, purged: Purge | None,
+    ) -> None:  # fmt: skip
+        """``Delivery``, taken apart: this is done for every read. Gets that are ``times`` reads, or the ranges of one
+        read, which may be an earlier one's."""
+        client = visitor.client
+        place = client, name
+        owner, folder = self._named(name, row_owner, folder, visitor)
+        before = self._recent.get(place) if ranged else None
+        if before is not None and now - before[0] < self._window:
+            reads, reason = 0, before[1]
+        else:
+            reads = 1 if ranged and self._window > 0 else times
+            new = row_owner is None and outcome not in HITS
+            reason = self._read(name, visitor, owner, at, now, reads, outcome in HITS, new, purged)
         self._recent[place] = now, reason
         self._recent.move_to_end(place)
         if len(self._recent) > RECENT:
             self._recent.popitem(last=False)
-        by = reading.purged.by if reading.purged is not None and first else ""
-        self._history.note(
-            Event(
-                at, EventKind.READ, name, named[0], named[1], entry.size, sent, reading.outcome, reason,
-                visitor.client, by, first,
-            )
+        by = purged.by if purged is not None and reads else ""
+        each = sent // times
+        line = Event(
+            at, EventKind.READ, name, owner, folder, size, each, outcome, reason, client, by, reads > 0
         )  # fmt: skip
+        if times == 1:
+            self._history.note(line)
+        else:
+            self._tell(line, sent - each * times, reads, times)
 
-    def _glimpsed(self, reading: Reading, visitor: Visitor, sent: int, at: float, named: tuple[str, str]) -> None:
-        """Head or tail of a body that is not on disk: a line of history and no read. Rules count reads to learn which
-        bodies are wanted near, and for this nobody wanted one."""
-        entry, reason = reading.entry, visitor.reason or self._told(reading.entry.name, visitor) or Reason.PERSON
-        self._history.note(
-            Event(
-                at, EventKind.READ, entry.name, named[0], named[1], entry.size, sent, reading.outcome, reason,
-                visitor.client, first=False,
-            )
-        )  # fmt: skip
+    def _tell(self, line: Event, rest: int, reads: int, times: int) -> None:
+        """``line`` for each of ``times`` gets, of which the first ``reads`` are reads."""
+        if rest:  # ranges of several lengths: their sum is right
+            self._history.note(line._replace(sent=line.sent + rest))
+            times, reads = times - 1, max(0, reads - 1)
+        if reads:
+            self._history.note(line, reads)
+        if times > reads:
+            self._history.note(line._replace(first=False), times - reads)
 
-    def _read(self, reading: Reading, visitor: Visitor, owner: str, at: float, now: float) -> Reason:
-        """A read that was not counted yet."""
-        name, hit = reading.entry.name, reading.outcome in HITS
+    def _read(
+        self, name: ObjectName, visitor: Visitor, owner: str, at: float, now: float, reads: int, hit: bool, new: bool,
+        purged: Purge | None,
+    ) -> Reason:  # fmt: skip
+        """``reads`` reads of one object that were not counted yet, all at one time. Many are no more of a scan than
+        one is: the same object again is no step of it. ``new``: there was no row."""
         reason = visitor.reason or self._told(name, visitor)
         if reason is None:  # nobody says: a person, or a scan if it looks like one
             reason, client = Reason.PERSON, visitor.client
-            taken = name, at, self._batch, hit, reading.purged
+            taken = name, at, self._batch, hit, purged
             scan = self._scans.follow(client, owner, name, now, taken) if client else None
             if scan is not None:
                 reason = Reason.SCAN
                 for earlier in scan:
                     self._correct(*earlier)
-        self._counters.reads[reason] += 1
+        self._counters.reads[reason] += reads
         if hit:
             if reason is Reason.PERSON:
-                self._counters.person_hits += 1
+                self._counters.person_hits += reads
             else:
-                self._counters.machine_hits[reason] += 1
+                self._counters.machine_hits[reason] += reads
         day = int(at // DAY)
         pending = self._pending.reads.get((name, day)) or self._pending.read(name, day)
         if pending is None:
-            self._counters.lost_counts += 1
+            self._counters.lost_counts += reads
             return reason
         if reason is Reason.PERSON:
-            pending.by_person(at, hit)
+            pending.by_person(at, hit, reads)
         else:
-            pending.machine += 1
-        if not hit and reading.entry.owner is None and pending.people + pending.machine == 1:  # there was no row
+            pending.machine += reads
+        if new and pending.people + pending.machine == 1:
             pending.waits = WAITS
         if visitor.owner is not None:
             pending.owner = visitor.owner
         if visitor.folder is not None:
             pending.folder = visitor.folder
-        if reading.purged is not None:
-            self._regret(name, *reading.purged, at, machine=reason is not Reason.PERSON)
+        if purged is not None:
+            self._regret(name, *purged, at, machine=reason is not Reason.PERSON)
         return reason
 
     def _told(self, name: ObjectName, visitor: Visitor) -> Reason | None:
@@ -198,13 +243,16 @@ class Tally:
         if len(self._pending.regrets) < NAMES:
             self._pending.regrets.append(regret)
 
-    def _named(self, name: ObjectName, entry: Entry | None, visitor: Visitor) -> tuple[str, str]:
-        """Owner and folder class: the request's word, the row's, the key's."""
-        owner, folder = visitor.owner, visitor.folder
-        if owner is None and entry is not None:
-            owner = entry.owner
-        if folder is None and entry is not None:
-            folder = entry.folder
+    def _named_of(self, name: ObjectName, entry: Entry | None, visitor: Visitor) -> tuple[str, str]:
+        owner, folder = (None, None) if entry is None else (entry.owner, entry.folder)
+        return self._named(name, owner, folder, visitor)
+
+    def _named(self, name: ObjectName, owner: str | None, folder: str | None, visitor: Visitor) -> tuple[str, str]:
+        """Owner and folder class: the request's word, the row's (``owner``, ``folder``), the key's."""
+        if visitor.owner is not None:
+            owner = visitor.owner
+        if visitor.folder is not None:
+            folder = visitor.folder
         if owner is None or folder is None:
             by_key = self._naming(name)
             return by_key[0] if owner is None else owner, by_key[1] if folder is None else folder
@@ -217,7 +265,7 @@ class Tally:
         tiers = entry.tiers
         held = "both" if len(tiers) > 1 else tiers[0]
         self._counters.acks[held] += 1
-        owner, folder = self._named(entry.name, entry, visitor)
+        owner, folder = self._named_of(entry.name, entry, visitor)
         self._history.note(
             Event(
                 self._clock.now(), EventKind.WRITE, entry.name, owner, folder, entry.size,
@@ -227,7 +275,7 @@ class Tally:
 
     def deleted(self, name: ObjectName, old: Entry | None, visitor: Visitor) -> None:
         """loop. A delete is durable; ``old`` is the row that went, if there was one."""
-        owner, folder = self._named(name, old, visitor)
+        owner, folder = self._named_of(name, old, visitor)
         size = old.size if old is not None else 0
         self._history.note(Event(self._clock.now(), EventKind.DELETE, name, owner, folder, size, client=visitor.client))
 

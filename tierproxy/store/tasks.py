@@ -32,7 +32,9 @@ class Tasks:
 
     async def finish(self, work: Coroutine[Any, Any, T], name: str) -> T:
         """Run ``work`` to its end even if the caller is cancelled meanwhile; returns its result."""
-        return await asyncio.shield(self.spawn(work, name))
+        outcome: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self.spawn(_told(work, outcome), name)
+        return await outcome
 
     async def drain(self, grace: float) -> int:
         """Wait at most ``grace`` seconds for all tasks, then cancel what is left. Returns how many were cancelled."""
@@ -54,3 +56,19 @@ class Tasks:
         error = task.exception()  # marks it as retrieved: whoever awaits the task gets it as well
         if error is not None and not isinstance(error, TierproxyError):
             event(log, logging.DEBUG, "task failed", task=task.get_name(), error=error)
+
+
+async def _told(work: Coroutine[Any, Any, T], outcome: asyncio.Future[T]) -> None:
+    """``outcome`` is told in the last step of ``work``, not a turn of the loop after it as by ``asyncio.shield``."""
+    try:
+        result = await work
+    except asyncio.CancelledError:
+        outcome.cancel()
+        raise
+    except BaseException as error:
+        if outcome.done():  # nobody waits any more
+            raise
+        outcome.set_exception(error)
+    else:
+        if not outcome.done():
+            outcome.set_result(result)

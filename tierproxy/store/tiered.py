@@ -20,7 +20,7 @@ from tierproxy.store.shelf import Shelf
 from tierproxy.store.space import Space
 from tierproxy.store.tally import Tally
 from tierproxy.store.writer import Writer
-from tierproxy.traffic import NOBODY, Visitor
+from tierproxy.traffic import NOBODY, Delivery, Visitor
 
 
 class TieredStore:
@@ -59,6 +59,10 @@ class TieredStore:
     def delivered(self, reading: Reading, visitor: Visitor, sent: int, seconds: float) -> None:
         """loop. ``sent`` bytes of ``reading`` went out, the first after ``seconds``. See ``Tally.delivered``."""
         self._tally.delivered(reading, visitor, sent, seconds)
+
+    def delivered_all(self, deliveries: Sequence[Delivery]) -> None:
+        """loop. Hits that were answered without ``open``. See ``Tally.delivered_all``."""
+        self._tally.delivered_all(deliveries)
 
     async def head(self, name: ObjectName, *, full: bool = True) -> Entry:
         """HeadObject: the entry, with headers if ``full``. Raises NoSuchBucket, NoSuchKey, AltError, LostInAlt."""

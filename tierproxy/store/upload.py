@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 from tierproxy.config.sections import QueueSection
 from tierproxy.errors import DiskError, StaleGeneration, TierproxyError
 from tierproxy.logs import event
-from tierproxy.model import Job, ObjectName
+from tierproxy.model import Job, ObjectName, QueueTotals
 from tierproxy.ports import Alarms, Catalogue, Clock
 from tierproxy.store.counters import Counters
 
@@ -45,6 +46,7 @@ class UploadQueue:
         self._running: dict[ObjectName, tuple[int, asyncio.Task[bool]]] = {}
         self._wake = asyncio.Event()
         self._stopping = False
+        self._most_jobs, self._most_bytes = math.inf, math.inf  # what the journal may hold by now
 
     def __repr__(self) -> str:
         totals = self._catalogue.queue_totals()
@@ -59,9 +61,26 @@ class UploadQueue:
         return len(self._running)
 
     def full(self) -> bool:
-        """loop. Beyond the limits: new writes must reach alt before they are acknowledged."""
+        """loop. Beyond the limits: new writes must reach alt before they are acknowledged. The journal is asked only
+        when what it held then and what was ``committed`` since may be too much: every write asks this."""
+        if not self._beyond(self._most_jobs, self._most_bytes):
+            return False
+        totals = self._counted()
+        return self._beyond(totals.jobs, totals.bytes)
+
+    def committed(self, job: Job) -> None:
+        """loop. ``job`` is in the journal. Told before, it could be forgotten by a count in between."""
+        self._most_jobs += 1
+        self._most_bytes += job.size
+
+    def _counted(self) -> QueueTotals:
+        """What the journal holds now; also jobs nobody told of are known from here on."""
         totals = self._catalogue.queue_totals()
-        return totals.jobs >= self._settings.max_jobs or totals.bytes >= (self._settings.max_bytes or self._max_bytes)
+        self._most_jobs, self._most_bytes = totals.jobs, totals.bytes
+        return totals
+
+    def _beyond(self, jobs: float, size: float) -> bool:
+        return jobs >= self._settings.max_jobs or size >= (self._settings.max_bytes or self._max_bytes)
 
     def wake(self) -> None:
         """loop. There may be something to do."""
@@ -162,7 +181,7 @@ class UploadQueue:
         )  # fmt: skip
 
     def _watch_deadline(self) -> None:
-        oldest = self._catalogue.queue_totals().oldest_queued_at
+        oldest = self._counted().oldest_queued_at
         if oldest is not None and self._clock.now() - oldest > self._settings.deadline:
             self._alarms.set(OVERDUE, "queue", oldest_queued_at=oldest, deadline=float(self._settings.deadline))
         else:

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 from tierproxy.errors import AltError, DiskError, StaleGeneration, TierproxyError
 from tierproxy.logs import event
-from tierproxy.model import Ack, BlobLabel, Entry, Headers, Job, ObjectName, OnAltDown, SealedBlob, State
-from tierproxy.ports import Catalogue, Clock, DiskTier, Staged
+from tierproxy.model import Ack, BlobLabel, Entry, Headers, Job, ObjectName, OnAltDown, State
+from tierproxy.ports import Catalogue, Clock, DiskTier, Keeping, Staged
 from tierproxy.store.around import Around
 from tierproxy.store.body import Timings
 from tierproxy.store.buckets import Buckets
@@ -142,32 +142,23 @@ class Writer:
 
     async def _to_disk(self, content: Content, staged: Staged, reservation: Reservation, timings: Timings) -> Written:
         entry = self._changes.entry(content, State.DIRTY)
-        sealed = await self._store(staged, entry, timings)
-        return await self._queue_up(content, entry, sealed, reservation, timings)
-
-    async def _store(self, staged: Staged, entry: Entry, timings: Timings) -> SealedBlob:
-        """The body on disk under its final name, durable, but nobody's yet."""
-        label = BlobLabel(
-            entry.name, entry.generation, entry.etag, entry.headers or Headers(), entry.written_at, entry.parts
-        )
-        with timings.phase("disk"):
-            sealed = await staged.seal(label)
-            await staged.publish()
-            return sealed
+        return await self._queue_up(content, entry, staged.keep(label_of(entry)), reservation, timings)
 
     async def _queue_up(
-        self, content: Content, entry: Entry, sealed: SealedBlob, reservation: Reservation, timings: Timings,
+        self, content: Content, entry: Entry, keeping: Keeping, reservation: Reservation, timings: Timings,
         sending: Sending[str] | None = None,
     ) -> Written:  # fmt: skip
         """Commit as DIRTY with a job for the upload queue. ``sending`` is a request under way that would do the job."""
-        dirty = entry.with_blob(sealed, at=self._clock.now(), state=State.DIRTY)
+        dirty = entry.with_blob(keeping.sealed, at=self._clock.now(), state=State.DIRTY)
         job = self._changes.job(dirty)
+        if sending is None or not sending.pending:
+            with timings.phase("disk"):
+                return Written(await self._changes.commit(content, dirty, reservation, job, keeping), timings.phases)
         committed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        if sending is not None and sending.pending:
-            self._queue.adopt(job, self._late(job, sending, committed))  # before the job is there for another try
+        self._queue.adopt(job, self._late(job, sending, committed))  # before the job is there for another try
         try:
             with timings.phase("disk"):
-                written = await self._changes.commit(content, dirty, reservation, job)
+                written = await self._changes.commit(content, dirty, reservation, job, keeping)
             committed.set_result(True)
         finally:
             if not committed.done():
@@ -182,7 +173,7 @@ class Writer:
             alt_etag = await sending.task
         finally:
             await sending.give_up()
-        await self._catalogue.uploaded(job.name, job.generation, alt_etag)
+        await self._changes.confirmed(job, alt_etag)
 
     async def _to_both(
         self, content: Content, current: Entry | None, staged: Staged, reservation: Reservation, policy: WritePolicy,
@@ -201,39 +192,54 @@ class Writer:
             content.name.bucket, content.source,
             lambda source: self._changes.send(replace(content, source=source), entry, current, timings),
         )  # fmt: skip
-        disk, alt = await asyncio.gather(
-            self._store(staged, entry, timings), sending.answer(), return_exceptions=True
-        )  # fmt: skip
-        for outcome in (disk, alt):
-            if isinstance(outcome, BaseException) and not isinstance(outcome, TierproxyError):
-                raise outcome
-        if isinstance(alt, AltError):
-            return await self._without_alt(content, entry, current, disk, alt, sending, reservation, policy, timings)
-        if isinstance(alt, BaseException):  # the source, our own disk, could not be read
-            await self._changes.undone(current, alt)
-            raise alt
-        entry = replace(entry, alt_etag=alt)
-        if isinstance(disk, SealedBlob):
-            entry = entry.with_blob(disk, at=self._clock.now())
-        else:
-            event(log, logging.WARNING, "written to alt only", name=content.name, error=disk)
+        keeping = staged.keep(label_of(entry))
+        try:
+            alt_etag = await sending.answer()
+        except AltError as error:
+            return await self._without_alt(
+                content, entry, current, keeping, error, sending, reservation, policy, timings
+            )  # fmt: skip
+        except TierproxyError as error:  # the source, our own disk, could not be read
+            await self._changes.undone(current, error)
+            raise
         with timings.phase("disk"):
-            return Written(await self._changes.commit(content, entry, reservation), timings.phases)
+            return Written(
+                await self._commit(content, replace(entry, alt_etag=alt_etag), keeping, reservation), timings.phases
+            )  # fmt: skip
+
+    async def _commit(self, content: Content, entry: Entry, keeping: Keeping, reservation: Reservation) -> Entry:
+        """Alt has it, so a disk that fails costs the copy and nothing else."""
+        stored = entry.with_blob(keeping.sealed, at=self._clock.now())
+        try:
+            return await self._changes.commit(content, stored, reservation, keeping=keeping)
+        except TierproxyError as error:
+            if keeping.failure is None:
+                raise
+            event(log, logging.WARNING, "written to alt only", name=content.name, error=error)
+            return await self._changes.commit(content, entry, reservation)
 
     async def _without_alt(
-        self, content: Content, entry: Entry, current: Entry | None, disk: SealedBlob | BaseException, error: AltError,
+        self, content: Content, entry: Entry, current: Entry | None, keeping: Keeping, error: AltError,
         sending: Sending[str], reservation: Reservation, policy: WritePolicy, timings: Timings,
     ) -> Written:  # fmt: skip
         """Alt did not confirm. Queue it, or undo everything and say so."""
-        queue = policy.on_alt_down is OnAltDown.QUEUE and not self._changes.queue_is_wrong(content, error)
-        if queue and isinstance(disk, SealedBlob):
+        kept = await self._kept(keeping)
+        if kept and policy.on_alt_down is OnAltDown.QUEUE and not self._changes.queue_is_wrong(content, error):
             event(log, logging.WARNING, "queued, alt did not take it", name=content.name, error=error)
-            return await self._queue_up(content, entry, disk, reservation, timings, sending)
+            return await self._queue_up(content, entry, keeping, reservation, timings, sending)
         await sending.give_up()
-        if isinstance(disk, SealedBlob):
-            await self._changes.discard(disk)
+        if kept:
+            await self._changes.discard(keeping.sealed)
         await self._changes.undone(current, error)
         raise error
+
+    @staticmethod
+    async def _kept(keeping: Keeping) -> bool:
+        try:
+            await keeping.wait()
+        except TierproxyError:
+            return False
+        return True
 
     async def _behind_queue(
         self, content: Content, staged: Staged, reservation: Reservation, timings: Timings
@@ -245,3 +251,10 @@ class Writer:
         now = self._catalogue.find(content.name)
         same = now is not None and now.generation == written.entry.generation
         return replace(written, entry=now) if same and now else written
+
+
+def label_of(entry: Entry) -> BlobLabel:
+    """What the blob of ``entry`` says of itself."""
+    return BlobLabel(
+        entry.name, entry.generation, entry.etag, entry.headers or Headers(), entry.written_at, entry.parts
+    )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from tierproxy.config.sections import StubsSection
@@ -51,6 +51,16 @@ class Heads:
     async def peek(self, name: ObjectName, generation: int) -> Stub | None:
         return await self._look(name, generation, self._database.peek)
 
+    async def peek_all(self, places: Sequence[tuple[ObjectName, int]]) -> list[Stub | None]:
+        keys = [key_of(name) for name, _ in places]
+        asked = [key for key in keys if key not in self._changes]
+        look = self._database.peek
+        raws: dict[str, bytes | None] = {}
+        if asked and self.objects and not self._closed:
+            raws = dict(zip(asked, await self._threads.run(lambda: [look(key) for key in asked]), strict=True))
+        raws |= {key: self._changes[key] for key in keys if key in self._changes}  # meanwhile, too
+        return [self._stub(*place, raws.get(key), key) for place, key in zip(places, keys, strict=True)]
+
     async def put(self, name: ObjectName, generation: int, stub: Stub) -> None:
         await self.put_all([(name, generation, stub)])
 
@@ -90,6 +100,9 @@ class Heads:
     async def _look(self, name: ObjectName, generation: int, look: Callable[[str], bytes | None]) -> Stub | None:
         key = key_of(name)
         raw = self._changes[key] if key in self._changes else await self._raw(key, look)
+        return self._stub(name, generation, raw, key)
+
+    def _stub(self, name: ObjectName, generation: int, raw: bytes | None, key: str) -> Stub | None:
         found = None if raw is None else decode(name, raw)
         if raw is not None and found is None:
             self._changes.setdefault(key, None)  # a bit has turned: it is not there, and soon it is gone
@@ -119,6 +132,9 @@ class NoStubs:
 
     async def peek(self, name: ObjectName, generation: int) -> Stub | None:
         return None
+
+    async def peek_all(self, places: Sequence[tuple[ObjectName, int]]) -> list[Stub | None]:
+        return [None for _ in places]
 
     def drop(self, name: ObjectName) -> None:
         """There is nothing."""

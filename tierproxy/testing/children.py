@@ -22,7 +22,9 @@ from typing import Self
 from tierproxy.catalogue import open_reader
 from tierproxy.config.describe import annotated
 from tierproxy.config.sections import Config
+from tierproxy.disk.fsio import Files
 from tierproxy.errors import TierproxyError
+from tierproxy.near.versions import withdraw
 
 ENVIRONMENT = re.compile(r"AWS_|TIERPROXY_|RCLONE_|.*CA_BUNDLE|SSL_CERT_|.*_proxy$", re.IGNORECASE)
 STARTING = 60.0  #: seconds until ready
@@ -127,6 +129,15 @@ class Node(Child):
         self.url = ""
         directory.mkdir(parents=True, exist_ok=True)
         self.write()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """What a killed node leaves in shared memory goes, too."""
+        super().__exit__(kind, error, trace)
+        data = Path(self.config.node.data_dir)
+        if data.is_dir():
+            withdraw(data, Files())
 
     @property
     def file(self) -> Path:

@@ -89,6 +89,8 @@ class FaultyCatalogue:
         fault = self._faults.get(self.changes)
         if fault is None:
             return await method(*args, **kwargs)
+        if kwargs.get("after") is not None:  # the change would have been queued then
+            await kwargs["after"].wait()
         if fault.crash:
             self._crashed = fault.error
         if fault.durable:

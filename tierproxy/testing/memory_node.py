@@ -7,7 +7,7 @@ import asyncio
 import hashlib
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from tierproxy.mount.ports import (
@@ -19,6 +19,7 @@ from tierproxy.mount.ports import (
     InTheWay,
     NodeError,
     NotThere,
+    Read,
     Room,
     Told,
     Upload,
@@ -134,6 +135,7 @@ class MemoryNode:
         self.gates: dict[str, Gate] = {}
         self.size = 1 << 30
         self.closed = False
+        self.reads: list[Read] = []
         self._faults: list[Fault] = []
         self._late: dict[str, Late] = {}
         self._counts: Counter[str] = Counter()
@@ -247,6 +249,10 @@ class MemoryNode:
         finally:
             self._hearing = False
             self.bucket.listeners.remove(feed)
+
+    async def report(self, reads: Sequence[Read]) -> None:
+        async with _Call(self, "report", ""):
+            self.reads += reads
 
     async def room(self) -> Room:
         async with _Call(self, "room", ""):

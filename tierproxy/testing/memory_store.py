@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tierproxy.errors import (
@@ -37,7 +37,7 @@ from tierproxy.model import (
 from tierproxy.ports import BodyCheck
 from tierproxy.store.calls import ANYTHING, Precondition, Purge, Reading, Room, Select, Write, Written, whole
 from tierproxy.store.feed import Listener
-from tierproxy.traffic import NOBODY, Outcome, Visitor
+from tierproxy.traffic import NOBODY, Delivery, Outcome, Visitor
 
 NOW = 1_700_000_000.25
 
@@ -93,6 +93,7 @@ class MemoryStore:
     open_readings: int = 0
     visitors: list[Visitor] = field(default_factory=list)
     deliveries: list[tuple[str, Visitor, int, float]] = field(default_factory=list)
+    told: list[Delivery] = field(default_factory=list)
     generation: int = 0
     min_part: int = 3
 
@@ -133,6 +134,9 @@ class MemoryStore:
 
     def delivered(self, reading: Reading, visitor: Visitor, sent: int, seconds: float) -> None:
         self.deliveries.append((reading.entry.name.key, visitor, sent, seconds))
+
+    def delivered_all(self, deliveries: Sequence[Delivery]) -> None:
+        self.told += deliveries
 
     async def head(self, name: ObjectName, *, full: bool = True) -> Entry:
         return self._find(name)[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from tierproxy.model import ObjectName, Stub
 
@@ -36,6 +36,9 @@ class MemoryStubs:
 
     async def peek(self, name: ObjectName, generation: int) -> Stub | None:
         return self._of(name, generation)
+
+    async def peek_all(self, places: Sequence[tuple[ObjectName, int]]) -> list[Stub | None]:
+        return [self._of(name, generation) for name, generation in places]
 
     def drop(self, name: ObjectName) -> None:
         self._kept.pop(name, None)

@@ -241,7 +241,7 @@ async def still_node(root: Path, rules: Path, clock: StillClock, **sections: obj
     alt = cast(AltTier, Kept(MemoryAlt(clock=clock)))
 
     async def open_parts() -> Parts:
-        return assemble(await open_local(config, alt, clock, Unsynced()))
+        return assemble(await open_local(config, alt, clock, Unsynced(), shared=False))
 
     node = StillNode(open_parts, lambda _parts: None)
     await node.start()

@@ -54,14 +54,18 @@ class Rig:
 
     async def put(
         self, key: str, body: bytes, *, ack: Ack | None = None, precondition: Precondition = ANYTHING,
-        headers: Headers | None = None, piece: int = 64 * 1024,
+        headers: Headers | None = None, piece: int = 64 * 1024, remembered: bool = False,
     ) -> Written:  # fmt: skip
-        return await self.parts.store.write(
+        """A write, which memory then forgets: most tests want to see what the disk has. ``remembered``: it does not."""
+        written = await self.parts.store.write(
             Write(
                 name(key), headers or Headers(content_type="message/rfc822"), len(body), pieces(body, piece),
                 Md5Check(len(body)), precondition, ack,
             )
         )  # fmt: skip
+        if not remembered:
+            self.parts.hot.drop(name(key))
+        return written
 
     async def get(self, key: str, select: Select = whole, visitor: Visitor = NOBODY) -> bytes:
         return (await self.read(key, select, visitor))[1]
@@ -126,13 +130,13 @@ async def pieces(body: bytes, size: int) -> AsyncIterator[bytes]:
 @asynccontextmanager
 async def rig(
     root: Path, *, alt: AltTier | None = None, clock: Clock | None = None, files: Files | None = None,
-    check: bool = True, wrap: Callable[[Doors], Doors] = lambda doors: doors, **sections: object,
+    check: bool = True, wrap: Callable[[Doors], Doors] = lambda doors: doors, shared: bool = False, **sections: object,
 ) -> AsyncIterator[Rig]:  # fmt: skip
     """A started node; on the way out its invariants are checked and it is stopped in order. ``alt`` is not closed, so
-    that a second rig on the same ``root`` finds it again."""
+    that a second rig on the same ``root`` finds it again. ``shared``: other processes find its version table."""
     backend = alt or MemoryAlt()
     time = clock or SystemClock()
-    node = stopped_node(root, backend, time, files, wrap, **sections)
+    node = stopped_node(root, backend, time, files, wrap, shared=shared, **sections)
     await node.start()
     one = Rig(node, backend, root)
     try:
@@ -145,18 +149,18 @@ async def rig(
 
 def stopped_node(
     root: Path, alt: AltTier, clock: Clock, files: Files | None = None,
-    wrap: Callable[[Doors], Doors] = lambda doors: doors, **sections: object,
+    wrap: Callable[[Doors], Doors] = lambda doors: doors, *, shared: bool = False, **sections: object,
 ) -> Node:  # fmt: skip
     """A node without a server, not started. ``wrap`` may replace implementations of ports."""
-    opener = _opener(config_for(root, **sections), cast(AltTier, Kept(alt)), clock, files, wrap)
+    opener = _opener(config_for(root, **sections), cast(AltTier, Kept(alt)), clock, files, wrap, shared)
     return Node(opener, lambda _parts: None)
 
 
 def _opener(
-    config: Config, alt: AltTier, clock: Clock, files: Files | None, wrap: Callable[[Doors], Doors]
+    config: Config, alt: AltTier, clock: Clock, files: Files | None, wrap: Callable[[Doors], Doors], shared: bool
 ) -> Callable[[], Awaitable[Parts]]:
     async def open_parts() -> Parts:
-        return assemble(wrap(await open_local(config, alt, clock, files)))
+        return assemble(wrap(await open_local(config, alt, clock, files, shared=shared)))
 
     return open_parts
 

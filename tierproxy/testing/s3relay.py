@@ -4,6 +4,7 @@ with S3Relay("127.0.0.1", 8333) as relay:
     ... clients speak to relay.port ...
     relay.take()                    # what was asked for since the last take, in order
     relay.set(delay=0.1)            # seconds added to each request
+    relay.set(delays={"PUT": 0.2, "GET": 0.04})   # to each of these kinds
     relay.set(answer=503)           # SlowDown to everything
     relay.set(mode="refuse")        # nobody listens
 """
@@ -16,7 +17,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -127,6 +128,7 @@ class _Server:
         self.answer = 0
         self.mode = "pass"
         self.kinds: tuple[str, ...] = ()  #: whom delay and answer meet; empty: everybody
+        self.delays: Mapping[str, float] = {}  #: by kind, whatever ``delay`` is
         self.requests: list[Request] = []
         self.port = 0
         self._target = (host, port)
@@ -137,8 +139,12 @@ class _Server:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, limit=PIECE)
         self.port = int(self._server.sockets[0].getsockname()[1])
 
-    async def set(self, mode: str = "pass", delay: float = 0.0, answer: int = 0, kinds: Sequence[str] = ()) -> None:
+    async def set(
+        self, mode: str = "pass", delay: float = 0.0, answer: int = 0, kinds: Sequence[str] = (),
+        delays: Mapping[str, float] | None = None,
+    ) -> None:  # fmt: skip
         self.mode, self.delay, self.answer, self.kinds = mode, delay, answer, tuple(kinds)
+        self.delays = delays or {}
         if mode != "pass":
             for task in self._tasks:  # connections there are end, too
                 task.cancel()
@@ -178,8 +184,8 @@ class _Server:
         if self.mode == "blackhole":
             await asyncio.Event().wait()
         meant = not self.kinds or kind in self.kinds
-        if self.delay and meant:
-            await asyncio.sleep(self.delay)
+        if delay := self.delays.get(kind, self.delay if meant else 0.0):
+            await asyncio.sleep(delay)
         if "expect" in head.headers:
             writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if self.answer and meant:
@@ -258,10 +264,14 @@ class S3Relay:
         """What was asked for since the last ``take``."""
         return [Request(*one) for one in self._ask("take")]
 
-    def set(self, *, mode: str = "pass", delay: float = 0.0, answer: int = 0, kinds: Sequence[str] = ()) -> None:
+    def set(
+        self, *, mode: str = "pass", delay: float = 0.0, answer: int = 0, kinds: Sequence[str] = (),
+        delays: Mapping[str, float] | None = None,
+    ) -> None:  # fmt: skip
         """What happens to requests from now on; without arguments everything passes. ``mode``: pass, blackhole (read,
-        never answered) or refuse; ``kinds``: whom ``delay`` and ``answer`` meet."""
-        self._ask({"mode": mode, "delay": delay, "answer": answer, "kinds": list(kinds)})
+        never answered) or refuse; ``kinds``: whom ``delay`` and ``answer`` meet; ``delays``: seconds by kind."""
+        command = {"mode": mode, "delay": delay, "answer": answer, "kinds": list(kinds), "delays": dict(delays or {})}
+        self._ask(command)
 
     def _ask(self, command: object) -> Any:
         assert self._process is not None

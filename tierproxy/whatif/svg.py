@@ -20,6 +20,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#8
 DASHES = ("", "7 3", "2 3", "9 3 2 3", "4 4", "12 4", "1 4", "6 2 2 2")
 LINE = 15  #: height of a line of text
 GAP = 0.35  #: of a bar's place
+NAMES, VALUES, ROW = 310, 90, 28  #: of bars with ranges: room for names and values, height of one
 
 Point = tuple[float, float]
 Show = Callable[[float], str]
@@ -39,6 +40,17 @@ class Mark:
 
     name: str
     at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A value, and between what it lay when it was measured several times."""
+
+    name: str
+    value: float
+    least: float
+    most: float
+    colour: str = COLOURS[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +96,27 @@ def bars(axes: Axes, values: Sequence[tuple[str, float]]) -> str:
         )
         body.append(_text(RIGHT + 26 + max(length, 1), top + 15, axes.x(value)))
     return _document(axes, body, height)
+
+
+def ranges(axes: Axes, values: Sequence[Bar]) -> str:
+    """Lying bars with room for long names and larger texts, each with a line from its least to its most."""
+    longest = max((bar.most for bar in values), default=0.0) or 1.0
+    scale = (WIDTH - NAMES - VALUES) / longest
+    height = TOP + len(values) * ROW + 12
+    return _document(axes, [_ranged(axes, bar, TOP + place * ROW, scale) for place, bar in enumerate(values)], height)
+
+
+def _ranged(axes: Axes, bar: Bar, top: float, scale: float) -> str:
+    middle, shown, width = top + ROW / 2 - 3, axes.x(bar.value), max(bar.value * scale, 1)
+    least, most = NAMES + bar.least * scale, NAMES + bar.most * scale
+    told = f"{bar.name}: {shown}, {axes.x(bar.least)} to {axes.x(bar.most)}"
+    return (
+        f'<g font-size="14">{_text(NAMES - 8, middle + 5, bar.name, "end")}'
+        f'<rect x="{NAMES}" y="{top:.1f}" width="{width:.1f}" height="{ROW - 6}" fill="{bar.colour}">'
+        f"<title>{escape(told)}</title></rect>"
+        f'<line class="range" x1="{least:.1f}" x2="{most:.1f}" y1="{middle:.1f}" y2="{middle:.1f}"/>'
+        f"{_text(max(NAMES + width, most) + 6, middle + 5, shown)}</g>"
+    )
 
 
 class _Plot:
@@ -150,8 +183,9 @@ def _document(axes: Axes, body: Iterable[str], height: int = HEIGHT) -> str:
 
 STYLE = (
     ".paper{fill:#fff}text{fill:#1b1b1b}.grid{stroke:#d0d0d0}.mark{stroke:#1b1b1b;stroke-dasharray:3 3}"
+    ".range{stroke:#1b1b1b;stroke-width:2}"
     "@media(prefers-color-scheme:dark){.paper{fill:#15181c}text{fill:#e8e8e8}.grid{stroke:#3a3f45}"
-    ".mark{stroke:#e8e8e8}}"
+    ".mark,.range{stroke:#e8e8e8}}"
 )
 
 

@@ -148,9 +148,9 @@ def _mount(home: Path) -> Mounted:
     where.mkdir(mode=0o755)
     owner = ("--uid", str(OWNER), "--gid", str(OWNER))
     options = (*owner, "--deadline", DEADLINE, "--keep-body", "0s", "--scratch", str(home / "scratch"))
-    url = f"unix:{home / 's3.sock'}:/{BUCKET}"
+    url, data = f"unix:{home / 's3.sock'}:/{BUCKET}", str(home / "node" / "data")
     credentials = {"TIERPROXY_ACCESS_KEY_ID": KEY, "TIERPROXY_SECRET_ACCESS_KEY": SECRET}
-    return Mounted(where, home / "mount.log", mount_command(url, where, *options), **credentials)
+    return Mounted(where, home / "mount.log", mount_command(url, where, *options, "--data-dir", data), **credentials)
 
 
 def _dovecot(home: Path) -> PrivateDovecot:

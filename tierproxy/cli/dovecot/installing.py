@@ -84,7 +84,8 @@ def setup(
     node = _node(wish) if root == Path("/") else None
     if node is not None:
         socket = node.listen.unix_socket or wish.socket
-        wish = dataclasses.replace(wish, socket=socket, region=node.listen.region)
+        data = str(Path(node.node.data_dir).expanduser().absolute())
+        wish = dataclasses.replace(wish, socket=socket, region=node.listen.region, data=data)
     if write:
         _install(wish, host, force)
     else:

@@ -98,8 +98,8 @@ LimitNOFILE=65536
 OOMScoreAdjust=-500
 UMask=0077
 
-# CAP_DAC_OVERRIDE: the node's socket is another user's
-CapabilityBoundingSet=CAP_SYS_ADMIN CAP_DAC_OVERRIDE
+# CAP_DAC_OVERRIDE: the node's socket and files are another user's, and stay so by CAP_CHOWN
+CapabilityBoundingSet=CAP_SYS_ADMIN CAP_DAC_OVERRIDE CAP_CHOWN
 {_NARROW}RestrictNamespaces=yes
 SystemCallFilter=@system-service @mount
 
@@ -117,6 +117,7 @@ def mount_command(wish: Wish) -> list[str]:
         "--uid", str(wish.uid if wish.uid is not None else wish.user),
         "--gid", str(wish.gid if wish.gid is not None else wish.user),
         "--scratch", f"/var/lib/{SCRATCH}",
+        "--data-dir", wish.data,
         *(["--region", wish.region] if wish.region != REGION else []),
     ]  # fmt: skip
 

@@ -14,7 +14,8 @@ REGION = "us-east-1"  #: what nodes and mounts take when nothing is said
 class Wish:
     """``user`` owns all mail, ``node_user`` runs the node; both are made when they are not there. ``uid`` and ``gid``:
     numbers of ``user``, None before it is there. ``program``: the tierproxy that services start. ``dovecot_directory``:
-    where dovecot.conf is. ``config``: the node's configuration file; ``socket`` and ``region`` are of its [listen]."""
+    where dovecot.conf is. ``config``: the node's configuration file; ``socket`` and ``region`` are of its [listen],
+    ``data`` is its data directory."""
 
     version: Version
     layout: Layout = Layout.MAIN
@@ -29,6 +30,7 @@ class Wish:
     config: str = "/etc/tierproxy/tierproxy.toml"
     dovecot_directory: str = "/etc/dovecot"
     socket: str = "/run/tierproxy/s3.sock"
+    data: str = "/var/lib/tierproxy"
     region: str = REGION
     access_key_id: str = "dovecot"
     systemd: bool = True

@@ -76,15 +76,15 @@ def body_of(size: int) -> bytes:
 
 
 async def put(disk: DiskTier, body: bytes, label: BlobLabel = LABEL, *, piece: int = 100_000) -> SealedBlob:
-    """Stage, seal, publish, close."""
+    """Stage, keep, close."""
     staged = disk.stage()
     try:
         await write(staged, body, piece)
-        sealed = await staged.seal(label)
-        await staged.publish()
+        keeping = staged.keep(label)
+        await keeping.wait()
     finally:
         await staged.close()
-    return sealed
+    return keeping.sealed
 
 
 async def write(staged: Staged, body: bytes, piece: int = 100_000) -> None:
@@ -336,6 +336,33 @@ async def many_write_at_once(rig: Rig) -> None:
     assert bodies == [body_of(n * 1000) for n in range(40)]
 
 
+async def a_blob_is_the_same_whichever_way_it_is_made(rig: Rig) -> None:
+    for size in SIZES:
+        staged, kept = rig.disk.stage(), await put(rig.disk, body_of(size))
+        await write(staged, body_of(size))
+        sealed = await staged.seal(LABEL)
+        await staged.publish()
+        await staged.close()
+        assert replace(kept, name=sealed.name) == sealed
+        assert await rig.disk.verify(kept.name) == (LABEL, kept)
+        assert await rig.disk.verify(sealed.name) == (LABEL, sealed)
+
+
+async def whoever_waits_for_a_blob_is_told_once(rig: Rig) -> None:
+    staged = rig.disk.stage()
+    await write(staged, b"x")
+    keeping = staged.keep(LABEL)
+    told: list[BaseException | None] = []
+    if not keeping.then(told.append):
+        told.append(keeping.failure)
+    await keeping.wait()
+    assert told == [None]
+    assert not keeping.then(told.append), "known already"
+    assert told == [None]
+    await staged.close()
+    assert await read_back(rig.disk, keeping.sealed) == b"x"
+
+
 async def free_space_is_told(rig: Rig) -> None:
     free = rig.disk.free()
     assert 0 <= free.free_bytes <= free.total_bytes
@@ -364,5 +391,7 @@ PROMISES: tuple[Promise, ...] = (
     ends_of_blobs_are_exact_and_verified,
     parts_are_kept_apart_from_blobs,
     many_write_at_once,
+    a_blob_is_the_same_whichever_way_it_is_made,
+    whoever_waits_for_a_blob_is_told_once,
     free_space_is_told,
 )

@@ -4,6 +4,7 @@ for objects of at most ``LARGEST`` bytes; see ``tierproxy.testing.contracts.alt`
 from __future__ import annotations
 
 from collections.abc import Callable
+from weakref import ref
 
 from tierproxy.model import Entry, ObjectName, State
 from tierproxy.ports import Hot
@@ -69,6 +70,20 @@ def clear_leaves_nothing(hot: Hot) -> None:
     assert all(hot.get(name(f"k{number}")) is None for number in range(5))
 
 
+def a_weak_reference_lives_as_long_as_what_is_kept(hot: Hot) -> None:
+    for end in (hot.clear, lambda: hot.drop(name("k")), lambda: hot.put(entry("k", 2), b"other")):
+        hot.put(entry("k"), b"hello")
+        kept = hot.kept(name("k"))
+        if kept is not None:
+            assert (kept.entry, kept.content) == (entry("k"), b"hello")
+            link = ref(kept)
+            del kept
+            hot.touch([name("k"), name("other")])
+            assert link() is hot.kept(name("k"))
+            end()
+            assert link() is None
+
+
 PROMISES: tuple[Promise, ...] = (
     what_is_kept_is_what_was_put,
     what_is_dropped_is_gone,
@@ -77,4 +92,5 @@ PROMISES: tuple[Promise, ...] = (
     a_content_too_large_ends_the_old_one,
     memory_is_bounded,
     clear_leaves_nothing,
+    a_weak_reference_lives_as_long_as_what_is_kept,
 )

@@ -139,6 +139,11 @@ async def what_was_used_last_stays_longest(stubs: Stubs) -> None:
             assert await stubs.has(name("looked at"), 1)
             assert await stubs.peek(name("looked at"), 1) == stub(b"h" * 8192)
             assert await stubs.peek(name("looked at"), 2) is None
+            places = [(name("looked at"), 2), (name("nobody"), 1), (name("looked at"), 1)]
+            assert await stubs.peek_all(places) == [None, None, stub(b"h" * 8192)]
+            await stubs.put(name("nobody"), 1, stub(b"h"))
+            stubs.drop(name("nobody"))
+            assert await stubs.peek_all(places[1:]) == [None, stub(b"h" * 8192)]
     assert not await stubs.has(name("looked at"), 1)
     assert await stubs.has(name("199"), 1)
 

@@ -1,0 +1,41 @@
+"""``tierproxy serve`` from start to stop, with a node that does nothing."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tierproxy.cli import serve
+from tierproxy.config.sections import Config
+
+
+class Idle:
+    """Started, it asks the process to end."""
+
+    def __init__(self) -> None:
+        self.stopped_with = -1
+
+    async def start(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    async def stop(self) -> None:
+        self.stopped_with = gc.get_freeze_count()
+
+
+@pytest.fixture
+def thawed() -> Iterator[None]:
+    gc.unfreeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("thawed")
+async def test_collections_do_not_look_at_what_the_start_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = Idle()
+    monkeypatch.setattr(serve, "build", lambda config, config_file: node)
+    await serve.run(Config(), None)
+    assert node.stopped_with > 10_000
