@@ -142,7 +142,7 @@ async def test_reads_are_counted_in_the_order_in_which_a_client_made_them(tmp_pa
     """A search reads mail after mail; what the lane does not answer must not overtake what it has answered."""
     async with side_by_side(tmp_path) as pair, connected(pair.laned) as client:
         told: list[str] = []
-        pair.rig.parts.history.note = lambda event, times=1: told.append(event.name.key)  # type: ignore[method-assign,misc]
+        pair.rig.parts.history.note = lambda event, times=1: told.append(event.name.key)  # type: ignore[method-assign]
         for number in range(6):
             body = bytes(300_000 if number % 3 == 2 else 100)
             await pair.rig.put(f"search/{number}", body)
