@@ -17,8 +17,9 @@ from pathlib import Path
 
 SECTION = "numbers"
 HEAD = ("promise", "wanted", "measured", "met", "shown by")
-COMPARE, STORE, SCALE, LARGE, STAMPEDE = (
-    f"loadtests/{name}.py" for name in ("bench_compare", "bench_store", "bench_scale", "large", "stampede")
+COMPARE, STORE, SCALE, LARGE, STAMPEDE, SLOW = (
+    f"loadtests/{name}.py"
+    for name in ("bench_compare", "bench_store", "bench_scale", "large", "stampede", "slow_readers")
 )
 MEMORY, DISK = r"hits, tierproxy memory(, workers \d+)?", r"hits, tierproxy disk(, workers \d+)?"
 
@@ -86,6 +87,8 @@ PROMISES = (
             r".*: growth beside the logarithm"),
     Promise("5 GiB object in and out: MiB above idle", "at most 400", LARGE, "large",
             r"(multipart|download).*", cell=4),
+    Promise("1,000 slow readers: MiB above idle", "at most 400", SLOW, "slow",
+            r"1,?000 slow readers .*", cell=3),
 )  # fmt: skip
 
 

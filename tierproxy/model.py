@@ -141,11 +141,15 @@ class Entry:
     owner: str | None = None
     folder: str | None = None
 
-    def with_blob(self, blob: SealedBlob, *, at: float, state: State | None = None) -> Entry:
-        """This entry with its bytes on disk as ``blob``, stored at ``at``; and in ``state``, if given."""
+    def with_blob(
+        self, blob: SealedBlob, *, at: float, state: State | None = None, alt_etag: str | None = None
+    ) -> Entry:
+        """This entry with its bytes on disk as ``blob``, stored at ``at``; in ``state`` and with ``alt_etag``, if
+        given."""
         return replace(
-            self, blob=blob.name, blob_bytes=blob.footprint, xxh3=blob.xxh3, stored_at=at, state=state or self.state
-        )
+            self, blob=blob.name, blob_bytes=blob.footprint, xxh3=blob.xxh3, stored_at=at, state=state or self.state,
+            alt_etag=alt_etag or self.alt_etag,
+        )  # fmt: skip
 
     def without_blob(self) -> Entry:
         return replace(self, blob=None, blob_bytes=0)

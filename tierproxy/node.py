@@ -193,6 +193,7 @@ class Node:
         await self.quiet()
         await parts.queue.stop(limit)
         left = await parts.tasks.drain(limit)
+        await parts.stubbing.settle()
         await parts.tally.flush()
         await parts.history.stop()
         totals = parts.catalogue.queue_totals()

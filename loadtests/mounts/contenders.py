@@ -25,6 +25,7 @@ from tierproxy.config.sections import (
     ListenSection,
     NodeSection,
     PurgeSection,
+    QueueSection,
     WriteSection,
 )
 from tierproxy.config.values import Duration, Share, Size
@@ -214,6 +215,7 @@ class Tierproxy(OnS3):
     name = "tierproxy"
     keeps_bodies = True
     ack = Ack.BOTH
+    linger = 0.0  #: seconds until an upload begins
 
     @property
     def socket(self) -> Path:
@@ -237,6 +239,7 @@ class Tierproxy(OnS3):
             alt=self.seaweed.section(endpoint=relay.endpoint),
             disk=DiskSection(max_bytes=Size(8 * 2**30), min_free=Share(bytes=2**30)),
             write=WriteSection(ack=self.ack),
+            queue=QueueSection(linger=Duration(self.linger)),
             purge=PurgeSection(watch=Duration(0.1), max_objects_per_second=0),
             bucket=(BucketSection(name=BUCKET, alt_bucket=self.bucket, mail_metadata=True),),
             key=(KeySection(access_key_id=KEY, secret=SECRET),),
@@ -274,10 +277,11 @@ class AckBoth(Tierproxy):
 
 
 class AckDisk(Tierproxy):
-    """New mail is on disk when it is acknowledged, and goes to S3 behind that."""
+    """New mail is on disk when it is acknowledged, and goes to S3 behind that, as docs/operations.md advises."""
 
     name = "tierproxy, disk"
     ack = Ack.DISK
+    linger = 0.2
 
 
 def as_owner(*command: str) -> None:

@@ -68,8 +68,18 @@ def test_an_open_file_says_how_it_is_read(opened: Opened, flags: int, backing: i
     assert struct.unpack("=QIi", protocol.opened(opened)) == (1, flags, backing)
 
 
-def test_a_kept_directory_may_be_cached() -> None:
-    assert struct.unpack("=QIi", protocol.opened_directory(Opened(1, keep=True)))[1] == 0b1010
+def test_an_open_directory_says_what_may_be_kept_of_it() -> None:
+    flags = [
+        protocol.opened_directory(Opened(1, cache=cache, keep=keep))
+        for cache, keep in ((False, False), (True, False), (True, True))
+    ]
+    assert [struct.unpack("=QIi", one)[1] for one in flags] == [0, 0b1000, 0b1010]
+
+
+def test_what_is_not_there_has_no_node_and_a_time() -> None:
+    told = protocol.absent(1.5)
+    assert len(told) == len(protocol.entry(Found(9, ATTRIBUTES)))
+    assert struct.unpack_from("=QQQQII", told) == (0, 0, 1, 0, 500_000_000, 0)
 
 
 def test_space_is_told_in_blocks() -> None:

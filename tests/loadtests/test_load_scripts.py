@@ -53,6 +53,13 @@ def test_a_large_object_goes_in_and_out_with_bounded_memory(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
+def test_slow_readers_cost_little_each(tmp_path: Path) -> None:
+    output = run("slow_readers.py", "--readers", "200", "--seconds", "2", "--dir", tmp_path)
+    assert output.splitlines()[-1].startswith("OK: slow readers cost")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
 def test_the_bench_compares_every_contender(tmp_path: Path) -> None:
     output = run("bench_store.py", "--seconds", "0.1", "--rounds", "1", "--dir", tmp_path)
     for contender in ("hits", "misses", "writes", "plain write + fsync", "obstore", "SeaweedFS"):
@@ -87,7 +94,7 @@ def test_locust_plays_mail_without_a_failure(tmp_path: Path) -> None:
 
 SCRIPTS = [
     "outage.py", "stampede.py", "large.py", "bench_store.py", "bench_plan.py", "bench_dashboard.py", "bench_scale.py",
-    "locustfile.py",
+    "locustfile.py", "slow_readers.py",
 ]  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tierproxy.mail.headers import LONGEST, MOST, fields, is_mail
+from tierproxy.mail.headers import LONGEST, MOST, fields, telling
 
 WANTED = {b"subject", b"from"}
 
@@ -53,14 +53,14 @@ def test_no_more_lines_are_looked_at_than_set() -> None:
 
 
 def test_a_mail_has_two_of_the_lines_every_mail_has() -> None:
-    assert is_mail(b"Received: x\n\ty\nFrom: a\n\n")
-    assert is_mail(b"From alice Mon\nDate: x\nTo: b\n\n")
-    assert not is_mail(b"From: a\nfrom: b\n\n")
-    assert not is_mail(b"x\nDate: x\nTo: b\n\n")
+    assert telling(b"Received: x\n\ty\nFrom: a\n\n")
+    assert telling(b"From alice Mon\nDate: x\nTo: b\n\n")
+    assert not telling(b"From: a\nfrom: b\n\n")
+    assert not telling(b"x\nDate: x\nTo: b\n\n")
 
 
 @settings(max_examples=300, deadline=None)
 @given(block=st.binary(max_size=300) | st.text("abS:\n\r\t \0", max_size=60).map(str.encode))
 def test_no_bytes_are_too_odd(block: bytes) -> None:
     assert all(b"\n" not in value for value in fields(block, {b"a", b"b", b"s"}).values())
-    assert is_mail(block) in {True, False}
+    telling(block)

@@ -210,6 +210,12 @@ class QueueSection:
     """The upload queue: what alt does not have yet."""
 
     workers: int = option(8, "uploads at once", least=1)
+    linger: Duration = option(
+        Duration(0),
+        "how long the upload of a write that is acknowledged by disk alone waits before it begins: deliveries in a row "
+        "are not slowed by the uploads of those before, and what is deleted or overwritten meanwhile is not sent",
+        reload=True,
+    )
     backoff: Duration = option(
         Duration(1), "wait after the first failure; doubles each time, with jitter", reload=True, least=0.01
     )

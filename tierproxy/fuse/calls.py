@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from tierproxy.fuse import protocol
-from tierproxy.fuse.operations import Caller, DirectoryEntry, Operations
+from tierproxy.fuse.operations import Absent, Caller, DirectoryEntry, Operations
 from tierproxy.fuse.protocol import Opcode
 
 Body = bytes | memoryview
@@ -67,7 +67,10 @@ class Calls:
     # ------------------------------------------------------------ names
 
     async def lookup(self, data: memoryview, node: int, who: Caller) -> Body:
-        return protocol.entry(await self._operations.lookup(node, bytes(data[:-1]), who))
+        try:
+            return protocol.entry(await self._operations.lookup(node, bytes(data[:-1]), who))
+        except Absent as no:
+            return protocol.absent(no.seconds)
 
     async def readlink(self, data: memoryview, node: int, who: Caller) -> Body:
         return await self._operations.readlink(node, who)

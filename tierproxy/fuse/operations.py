@@ -11,11 +11,22 @@ opendir, readdir, statfs), and is answered EINTR; a change is brought to its end
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 ROOT = 1
+
+
+class Absent(FileNotFoundError):
+    """A ``lookup``'s "not there" that the kernel may believe for ``seconds``, unless it is told otherwise before
+    (``Kernel.forget_name``). Any other ENOENT is for this one time."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(errno.ENOENT, os.strerror(errno.ENOENT))
+        self.seconds = seconds
 
 
 class Caller(NamedTuple):
@@ -61,7 +72,8 @@ class Opened:
     ``keep``: pages the kernel has of this node are still right. ``no_flush``: close(2) need not ask. ``backing``: a
     number of ``Kernel.back``: reads and writes go to that file without asking (FUSE passthrough). While a node is open,
     all its opens have the same number or are ``direct``: else the kernel fails them with EIO.
-    Of a directory ``keep`` alone is looked at: the kernel may keep what it reads of it, and use what it kept.
+    Of a directory ``cache`` and ``keep`` alone are looked at. ``cache``: the kernel may keep what this open reads, for
+    others that have it, too; ``keep``: it may also use what was kept before, else that is dropped.
     """
 
     handle: int
@@ -69,6 +81,7 @@ class Opened:
     keep: bool = False
     no_flush: bool = False
     backing: int | None = None
+    cache: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +127,8 @@ class Operations(Protocol):
     attributes and fallocate "not supported"). ``who`` is the caller."""
 
     async def lookup(self, parent: int, name: bytes, who: Caller) -> Found:
-        """ENOENT only when it is true. Each answer is one more reference the kernel holds, until ``forget``."""
+        """ENOENT (``Absent``) only when it is true. Each answer is one more reference the kernel holds, until
+        ``forget``."""
         ...
 
     def forget(self, node: int, count: int) -> None:

@@ -180,6 +180,12 @@ def entry(found: Found) -> bytes:
     )  # fmt: skip
 
 
+def absent(seconds: float) -> bytes:
+    """struct fuse_entry_out without a node: ENOENT, for so long."""
+    name_for, name_nanos = moment(seconds)
+    return ENTRY_OUT.pack(0, 0, name_for, 0, name_nanos, 0, *bytes(16))
+
+
 def attributes(found: Attributes, valid_for: float) -> bytes:
     """struct fuse_attr_out."""
     seconds, nanos = moment(valid_for)
@@ -208,8 +214,9 @@ def opened(answer: Opened) -> bytes:
 
 
 def opened_directory(answer: Opened) -> bytes:
-    """struct fuse_open_out of a directory. ``keep``: the kernel may keep what it reads, and use what it kept."""
-    return OPEN_OUT.pack(answer.handle, FOPEN_CACHE_DIR | FOPEN_KEEP_CACHE if answer.keep else 0, 0)
+    """struct fuse_open_out of a directory."""
+    flags = FOPEN_CACHE_DIR if answer.cache else 0
+    return OPEN_OUT.pack(answer.handle, flags | (FOPEN_KEEP_CACHE if answer.keep else 0), 0)
 
 
 def space(found: Space) -> bytes:

@@ -11,7 +11,9 @@ import re
 from collections.abc import Collection
 
 LONGEST = 4096  #: bytes of one value
+LONGEST_NAME = 80  #: bytes of a name with the white space behind it and the colon
 MOST = 1000  #: header lines that are looked at
+_FOLDED = (b" ", b"\t")
 _NAME = re.compile(rb"([!-9;-~]{1,76})[ \t]*:")
 
 
@@ -20,31 +22,49 @@ def fields(block: bytes, wanted: Collection[bytes]) -> dict[bytes, bytes]:
     first header line and may go on with the body, or end in the middle. Names that are not there are left out, and so
     is a line that may go on behind the end of the block, unless more of it is here than is taken."""
     found: dict[bytes, bytes] = {}
-    at, lines, missing = 0, 0, set(wanted)
-    while missing and at < len(block) and lines < MOST:
-        end = _end_of_field(block, at)
-        name = _NAME.match(block, at, min(end, at + 80))
-        if block[at] in b"\r\n":
-            break
-        if name is not None and name[1].lower() in missing and (end < len(block) or end - at > LONGEST):
-            found[name[1].lower()] = _unfolded(block[name.end() : min(end, name.end() + LONGEST)])
-            missing.discard(name[1].lower())
-        at, lines = end, lines + 1
+    at = fields_seen = 0
+    for line in block[: _end_of_head(block)].split(b"\n"):
+        if line[:1] not in _FOLDED:
+            fields_seen += 1
+            if fields_seen > MOST:
+                break
+            name, colon, _ = line.partition(b":")
+            lower = name.rstrip(b" \t").lower()
+            if colon and lower in wanted and lower not in found and len(name) < LONGEST_NAME:
+                end = _end_of_field(block, at)
+                if end < len(block) or end - at > LONGEST:
+                    begin = at + len(name) + 1
+                    found[lower] = _unfolded(block[begin : min(end, begin + LONGEST)])
+                if len(found) == len(wanted):
+                    break
+        at += len(line) + 1
     return found
 
 
-def is_mail(block: bytes) -> bool:
-    """Whether ``block``, the beginning of a file, looks like a mail: two different header lines of those every mail
-    has (RFC 5322 asks for Date and From; Received and Return-Path are put on top by whoever delivers)."""
-    first = block.split(b"\n", 1)[0]
+def telling(block: bytes) -> dict[bytes, bytes] | None:
+    """``fields`` of what every mail has; None when ``block``, the beginning of a file, does not look like a mail: it
+    has fewer than two of them (RFC 5322 asks for Date and From; Received and Return-Path are put on top by whoever
+    delivers)."""
+    first = block.partition(b"\n")[0]
     if _NAME.match(first) is None and not first.startswith(b"From "):
-        return False
-    return len(fields(block, _TELLING)) >= 2
+        return None
+    found = fields(block, _TELLING)
+    return found if len(found) >= 2 else None
 
 
 _TELLING = frozenset({
     b"date", b"from", b"received", b"return-path", b"message-id", b"to", b"subject", b"mime-version", b"delivered-to",
 })  # fmt: skip
+
+
+def _end_of_head(block: bytes) -> int:
+    """Where the first empty line begins, or the end of ``block``."""
+    if block.startswith((b"\r", b"\n")):
+        return 0
+    found = block.find(b"\n\r")
+    end = len(block) if found < 0 else found
+    found = block.find(b"\n\n", 0, end)
+    return end if found < 0 else found
 
 
 def _end_of_field(block: bytes, at: int) -> int:

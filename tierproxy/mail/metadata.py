@@ -16,7 +16,7 @@ from email.utils import mktime_tz, parsedate_tz
 
 from tierproxy.mail import dbox
 from tierproxy.mail.encoding import decoded, encoded, shown, visible
-from tierproxy.mail.headers import fields, is_mail
+from tierproxy.mail.headers import fields, telling
 from tierproxy.mail.skeleton import DIGEST, LINES, ORDER, USUAL, proof
 from tierproxy.model import Stub
 
@@ -73,8 +73,7 @@ def said(key: str, ends: Stub) -> Said | None:
     found = _sdbox(key, ends) or _plain(key, ends)
     if found is None:
         return None
-    facts, block = found
-    lines = fields(block, _HEADERS)
+    facts, lines = found
     return Said(facts | _exact(lines), _texts(lines))
 
 
@@ -121,8 +120,8 @@ def cost(metadata: Mapping[str, str]) -> int:
 # ---------------------------------------------------------------- what it is
 
 
-def _sdbox(key: str, ends: Stub) -> tuple[dict[str, str], bytes] | None:
-    """Facts, and where the header lines begin."""
+def _sdbox(key: str, ends: Stub) -> tuple[dict[str, str], dict[bytes, bytes]] | None:
+    """Facts, and the header lines of ``_HEADERS``."""
     try:
         start = dbox.start_of(ends.head)
         trailer = dbox.trailer_in(start, ends.size, _end(ends))
@@ -133,7 +132,7 @@ def _sdbox(key: str, ends: Stub) -> tuple[dict[str, str], bytes] | None:
         facts |= _of_trailer(trailer)
         whole = proof(facts, ends.head[: start.begin], _end(ends)[start.end - ends.size :])
         facts |= {DIGEST: whole} if whole else {}
-    return facts, _unpacked(ends.head[start.begin : start.end])
+    return facts, fields(_unpacked(ends.head[start.begin : start.end]), _HEADERS)
 
 
 def _unpacked(block: bytes) -> bytes:
@@ -161,16 +160,17 @@ def _of_trailer(trailer: dbox.Trailer) -> dict[str, str]:
     return facts | ({ORDER: letters} if letters != USUAL and len(letters) <= len(LINES) else {})
 
 
-def _plain(key: str, ends: Stub) -> tuple[dict[str, str], bytes] | None:
+def _plain(key: str, ends: Stub) -> tuple[dict[str, str], dict[bytes, bytes]] | None:
     """A file that is the message itself; in a maildir its name says more."""
-    if not is_mail(ends.head):
+    lines = telling(ends.head)
+    if lines is None:
         return None
     name = _MAILDIR.fullmatch(_last_step(key))
     if name is None:
-        return {"format": "rfc5322", "size": str(ends.size)}, ends.head
+        return {"format": "rfc5322", "size": str(ends.size)}, lines
     sizes = dict(_MAILDIR_SIZES.findall(_last_step(key)))
     facts = {"format": "maildir", "size": str(ends.size), "received": str(int(name[1]))}
-    return facts | ({"vsize": sizes["W"]} if "W" in sizes else {}), ends.head
+    return facts | ({"vsize": sizes["W"]} if "W" in sizes else {}), lines
 
 
 def _uid(key: str) -> dict[str, str]:

@@ -48,7 +48,7 @@ class Parts:
             Carrier(client, tree), journal, nodes, kernel, counters, flights, settings.deadline
         )  # fmt: skip
         self.finder = finder = Finder(
-            client, nodes, tree, Stat(settings, tree), self.unfinished, settings, counters
+            client, nodes, tree, Stat(settings, tree), self.unfinished, settings, counters, clock
         )  # fmt: skip
         self.reports = reports = ReadReports(client, clock, counters)
         nearby = Nowhere() if beside is None else NodesFiles(beside, scratch.threads, reports)
@@ -65,7 +65,7 @@ class Parts:
             client, nodes, tree, finder, gate, self.maker, files, copies, bodies, self.unfinished, scratch, clock,
             counters,
         )  # fmt: skip
-        self.directories = Directories(nodes, tree, finder, self.unfinished)
+        self.directories = Directories(nodes, tree, finder, self.unfinished, doubts)
         self.changer = Changer(client, tree, finder, files, settings, clock)
 
     async def close(self) -> None:

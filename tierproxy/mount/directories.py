@@ -1,6 +1,7 @@
 """Reading directories: what is there when they are read first.
 
-Most are opened to be fsynced and closed, after each delivery: opening costs the same for ten names as for ten thousand.
+Most are opened to be fsynced and closed, after each delivery: opening costs the same for a hundred names as for ten
+thousand. Those of few names (of mailboxes) are read after each delivery; the kernel keeps what it has read of them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from itertools import count
 
 from tierproxy.fuse.operations import DirectoryEntry, Opened
 from tierproxy.mount.finding import Finder
+from tierproxy.mount.hearing import Doubts
 from tierproxy.mount.nodes import Kind, Node, Nodes, ino_of
 from tierproxy.mount.ports import File
 from tierproxy.mount.renames import Unfinished
@@ -18,34 +20,44 @@ from tierproxy.mount.tree import Folder, Listing, Tree
 
 AT_A_TIME = 512
 """Entries per answer; the kernel has room for some hundred."""
+FEW = 64
+"""Names of a directory whose opens are compared."""
 
 
 class OpenDirectory:
-    """Names in an order that stays, and what was known of each. ``listing``: complete when it was opened."""
+    """Names in an order that stays, and which of them are directories. ``listing``: complete when it was opened.
+
+    ``shown``: all that a reader is told, of a directory of few names (then it is what was there when it was opened);
+    None: of many. ``cached``: the kernel may keep it.
+    """
 
     def __init__(self, node: Node, listing: Listing, hidden: frozenset[str]) -> None:
         self.node = node
+        self.cached = False
         self._hidden = hidden
         self._listing = listing
+        few = listing.names + len(node.children) <= FEW
+        self.shown = (node.key, *self.names, self.directories) if few else None
 
     @cached_property
-    def files(self) -> frozenset[str]:
-        """Names of files that are objects."""
-        return frozenset(self._listing.files)
+    def directories(self) -> frozenset[str]:
+        return frozenset(self._listing.directories).difference(local(self.node))
 
     @cached_property
     def names(self) -> list[str]:
-        return [".", "..", *sorted({*self.files - self._hidden, *self._listing.directories, *local(self.node)})]
+        here = {*self._listing.files} - self._hidden
+        return [".", "..", *sorted({*here, *self.directories, *local(self.node)})]
 
 
 class Directories:
     """Open directories by number."""
 
-    def __init__(self, nodes: Nodes, tree: Tree, finder: Finder, unfinished: Unfinished) -> None:
+    def __init__(self, nodes: Nodes, tree: Tree, finder: Finder, unfinished: Unfinished, doubts: Doubts) -> None:
         self._nodes = nodes
         self._tree = tree
         self._finder = finder
         self._unfinished = unfinished
+        self._doubts = doubts
         self._open: dict[int, OpenDirectory] = {}
         self._numbers = count(1)
 
@@ -56,10 +68,28 @@ class Directories:
         """Raises Doubt, NotAllowed."""
         await self._unfinished.settle(node.key)
         listing = await self._tree.listing(node.key)
+        for name in [one for one in node.absent if listing.get(one) is not None]:
+            self._doubts.absent(node, name)
         number = next(self._numbers)
-        self._open[number] = OpenDirectory(node, listing, self._unfinished.hidden(listing.files))
+        opened = OpenDirectory(node, listing, self._unfinished.hidden(listing.files))
+        keep = self._cached(opened)
+        self._open[number] = opened
         node.handles += 1
-        return Opened(number)
+        return Opened(number, cache=opened.cached, keep=keep)
+
+    def _cached(self, opened: OpenDirectory) -> bool:
+        """Decide whether the kernel may keep what it reads; returns whether what it has kept before is the same.
+
+        That is found by comparing what was shown: a notice would race with a reader that is just putting an older
+        answer into the cache. As long as such a reader is there, nothing is kept for anybody."""
+        node = opened.node
+        others = [one for one in self._open.values() if one.node is node and one.cached] if node.handles else []
+        if opened.shown is None or any(one.shown != opened.shown for one in others):
+            return False
+        opened.cached = True
+        keep = node.listed == opened.shown
+        node.listed = opened.shown
+        return keep
 
     def read(self, number: int, offset: int) -> list[DirectoryEntry]:
         opened = self._open[number]
@@ -77,9 +107,9 @@ class Directories:
             of = node.parent if name == ".." and node.parent is not None else node
             return DirectoryEntry(name.encode(), of.ino, stat.S_IFDIR)
         child = self._child(opened, name)
-        if child is None:
-            kind = stat.S_IFREG if name in opened.files else stat.S_IFDIR
-            key = node.key + name + ("" if name in opened.files else "/")
+        if child is None or (child.kind is Kind.DIRECTORY) != (name in opened.directories):
+            kind = stat.S_IFDIR if name in opened.directories else stat.S_IFREG
+            key = node.key + name + ("/" if name in opened.directories else "")
             return DirectoryEntry(name.encode(), ino_of(key), kind)
         found = self._finder.found(child)
         return DirectoryEntry(name.encode(), found.attributes.ino, stat.S_IFMT(found.attributes.mode), found)

@@ -8,13 +8,23 @@ import logging
 import stat
 from collections.abc import Sequence
 
-from tierproxy.fuse.operations import Attributes, Caller, Change, DirectoryEntry, Found, Kernel, Opened, Space
+from tierproxy.fuse.operations import (
+    Absent,
+    Attributes,
+    Caller,
+    Change,
+    DirectoryEntry,
+    Found,
+    Kernel,
+    Opened,
+    Space,
+)
 from tierproxy.logs import event
 from tierproxy.mount.assembly import Parts
 from tierproxy.mount.failures import answered, refusal
 from tierproxy.mount.names import text
 from tierproxy.mount.nearby import Beside
-from tierproxy.mount.ports import NOBODY, NodeClient
+from tierproxy.mount.ports import NOBODY, NodeClient, NotThere
 from tierproxy.mount.scratch import Scratch
 from tierproxy.mount.settings import MountSettings
 from tierproxy.ports import Clock, Offload
@@ -77,7 +87,13 @@ class Filesystem:
 
     async def lookup(self, parent: int, name: bytes, who: Caller) -> Found:
         with answered(self.counters):
-            return self._finder.found(await self._finder.child(self._nodes.directory(parent), text(name)))
+            directory = self._nodes.directory(parent)
+            try:
+                return self._finder.found(await self._finder.child(directory, text(name)))
+            except NotThere:
+                if seconds := self._finder.absent_for(directory, text(name)):
+                    raise Absent(seconds) from None
+                raise
 
     def forget(self, node: int, count: int) -> None:
         self._nodes.forget(node, count)

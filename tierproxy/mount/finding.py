@@ -15,6 +15,9 @@ from tierproxy.mount.renames import Unfinished
 from tierproxy.mount.settings import MountSettings
 from tierproxy.mount.stat import Stat
 from tierproxy.mount.tree import Tree
+from tierproxy.ports import Clock
+
+ABSENT = 64  #: names of each directory the kernel may believe are not there
 
 
 class Finder:
@@ -22,7 +25,7 @@ class Finder:
 
     def __init__(
         self, client: NodeClient, nodes: Nodes, tree: Tree, stat: Stat, unfinished: Unfinished, settings: MountSettings,
-        counters: Counters,
+        counters: Counters, clock: Clock,
     ) -> None:  # fmt: skip
         self._client = client
         self._nodes = nodes
@@ -30,6 +33,8 @@ class Finder:
         self._stat = stat
         self._unfinished = unfinished
         self._believe = settings.believe
+        self._believe_absent = settings.believe_absent
+        self._clock = clock
         self._counters = counters
 
     async def kind_of(self, directory: Node, name: str) -> NameKind:
@@ -110,6 +115,22 @@ class Finder:
         if node.local or (self._client.fresh and (node.believed or node.kind is Kind.DIRECTORY)):
             return self._believe
         return 0.0
+
+    def absent_for(self, parent: Node, name: str) -> float:
+        """How long the kernel may believe that ``name``, which was just not found, is not there; from now on it is told
+        when that changes. 0: not at all. Of mails never: the kernel asks anyway before it creates or renames."""
+        if (
+            names.kind_of(parent.key, name) is not NameKind.OTHER or parent.name in names.MAILDIR
+            or self._unfinished.busy or not self._tree.lacks(parent.key, name)
+        ):  # fmt: skip
+            return 0.0
+        now = self._clock.monotonic()
+        if len(parent.absent) >= ABSENT:
+            parent.absent = {one: until for one, until in parent.absent.items() if until > now}
+        if len(parent.absent) >= ABSENT:
+            return 0.0
+        parent.absent[name] = now + 2 * self._believe_absent
+        return self._believe_absent
 
     async def _in_maildir(self, directory: Node) -> bool:
         """Whether it is one of the three directories of a maildir: the other two are beside it. Folders of an sdbox

@@ -27,11 +27,27 @@ class Doubts:
         parent = self._nodes.at(directory)
         if parent is None:
             return
+        self.absent(parent, name)
         node = parent.children.get(name)
         if node is not None and not node.local:
             node.believed = False
             self._kernel.forget_name(parent.number, name.encode())
             self._kernel.forget_content(node.number)
+
+    def absent(self, parent: Node, name: str) -> None:
+        """It may be there. Idempotent."""
+        if parent.absent.pop(name, None) is not None:
+            self._kernel.forget_name(parent.number, name.encode())
+
+    def above(self, key: str) -> None:
+        """It may be there, and so may each directory it is in. Whatever is remembered: the kernel's memory of what is
+        not there may be older."""
+        node: Node | None = self._nodes.root
+        for name in key.removesuffix("/").split("/"):
+            if node is None:
+                return
+            self.absent(node, name)
+            node = node.children.get(name)
 
 
 class Hearing:
@@ -57,6 +73,7 @@ class Hearing:
                 await self.forget()
 
     def hear(self, told: Told) -> None:
+        self._doubts.above(told.key)
         if not self._tree.hear(told):
             return
         directory, name = parted(told.key)
@@ -78,6 +95,7 @@ class Hearing:
         for node in every:
             node.believed = False
         known = self._kernel.forget_names()
+        self._forget_absent(known)
         for count, node in enumerate(every, 1):
             if not known and node.attached and node.parent is not None:
                 self._kernel.forget_name(node.parent.number, node.name.encode())
@@ -85,6 +103,13 @@ class Hearing:
             if not count % AT_ONCE:
                 await asyncio.sleep(0)
         self._kernel.forget_content(self._nodes.root.number)
+
+    def _forget_absent(self, known: bool) -> None:
+        """``known``: the kernel has forgotten all names already."""
+        for node in self._nodes:
+            for name in () if known else node.absent:
+                self._kernel.forget_name(node.number, name.encode())
+            node.absent.clear()
 
     def _above(self, directory: str) -> None:
         """Directories that may have come or gone with what is in them."""

@@ -78,7 +78,7 @@ class Maker:
         node = await self.file(parent, name, who)
         if node.kind is Kind.OBJECT:
             await self._copies.begin(node, who, empty=True)
-        return node, self._files.add(node)
+        return node, self._files.add(node, direct=node.kind is Kind.SCRATCH and name.startswith(".temp."))
 
     async def file(self, parent: Node, name: str, who: Who) -> Node:
         """A new empty file."""

@@ -34,12 +34,13 @@ class Node:
     ``file``: of an object, what was last heard of it, and ``believed`` whether that may be taken for the truth while
     the feed is alive; of an alias, what it is another name of. ``scratch``: the content of a scratch file; of an
     object, the private copy of one who writes to it, made from the content ``base``; ``dirty``: it is not the
-    object's yet. ``handles``: opens. ``paged``: the ETag of the pages the kernel may have.
+    object's yet. ``handles``: opens. ``paged``: the ETag of the pages the kernel may have. Of a directory, ``listed``:
+    the names it may have kept; ``absent``: those it may believe are not there, and until when.
     """
 
     __slots__ = (
-        "attached", "base", "believed", "children", "dirty", "file", "handles", "kind", "lock", "name", "number",
-        "paged", "parent", "references", "scratch",
+        "_key", "absent", "attached", "base", "believed", "children", "dirty", "file", "handles", "kind", "listed",
+        "lock", "name", "number", "paged", "parent", "references", "scratch",
     )  # fmt: skip
 
     def __init__(self, number: int, parent: Node | None, name: str, kind: Kind) -> None:
@@ -51,12 +52,15 @@ class Node:
         self.references = 0
         self.handles = 0
         self.children: dict[str, Node] = {}
+        self._key: str | None = None
         self.file: File | None = None
         self.believed = False
         self.scratch: ScratchFile | None = None
         self.base = ""
         self.dirty = False
         self.paged = ""
+        self.listed: object = None
+        self.absent: dict[str, float] = {}
         self.lock = asyncio.Lock()
 
     def __repr__(self) -> str:
@@ -65,9 +69,20 @@ class Node:
     @property
     def key(self) -> str:
         """The object's key; of a directory with a slash at its end, "" is the root."""
-        if self.parent is None:
-            return ""
-        return self.parent.key + self.name + ("/" if self.kind is Kind.DIRECTORY else "")
+        if self._key is None:
+            above = self.parent.key if self.parent is not None else ""
+            self._key = above + self.name + ("/" if self.kind is Kind.DIRECTORY and self.parent is not None else "")
+        return self._key
+
+    def place(self, parent: Node, name: str) -> None:
+        """Another name, which everything below has a new key by."""
+        self.parent, self.name = parent, name
+        self._forget_key()
+
+    def _forget_key(self) -> None:
+        self._key = None
+        for child in self.children.values():
+            child._forget_key()
 
     @property
     def ino(self) -> int:
@@ -149,7 +164,7 @@ class Nodes:
         before = node.parent
         if before is not None:
             before.children.pop(node.name, None)
-        node.parent, node.name = parent, name
+        node.place(parent, name)
         parent.children[name] = node
         if before is not None:
             self.settle(before)

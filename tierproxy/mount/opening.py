@@ -74,13 +74,16 @@ class OpenFiles:
             node.handles -= 1
             self._nodes.settle(node)
 
-    def add(self, node: Node, content: Content | None = None, *, grown: bool = False) -> Opened:
-        """One more open of ``node``. ``grown``: the kernel believes in another size, and would cut reads off there."""
+    def add(
+        self, node: Node, content: Content | None = None, *, grown: bool = False, direct: bool = False
+    ) -> Opened:  # fmt: skip
+        """One more open of ``node``. ``grown``: the kernel believes in another size, and would cut reads off there.
+        ``direct``: through the page cache a write that begins within a page would make two requests."""
         number = next(self._numbers)
         self._handles[number] = Handle(node, content)
         node.handles += 1
         if content is None:
-            return Opened(number, no_flush=node.kind is Kind.SCRATCH)
+            return Opened(number, direct=direct, no_flush=node.kind is Kind.SCRATCH)
         if content.stub or grown:
             return Opened(number, direct=True, no_flush=self._is_mail(node))
         keep = node.paged == content.file.etag

@@ -128,6 +128,11 @@ class Unfinished:
     def __len__(self) -> int:
         return len(self._left)
 
+    @property
+    def busy(self) -> bool:
+        """Something is on its way to another name, or in doubt."""
+        return bool(self._left or self._moving)
+
     async def load(self) -> None:
         """Take over what an earlier process has left, and finish what the node lets us finish."""
         self._left = await self._journal.load()

@@ -171,6 +171,11 @@ class Tree:
         """What may be believed of it without asking."""
         return self._known(directory) if self._client.fresh else None
 
+    def lacks(self, directory: str, name: str) -> bool:
+        """Whether it may be believed that this name is not there."""
+        listing = self.peek(directory)
+        return listing is not None and listing.get(name) is None and directory + name not in self._changing
+
     def modified(self, directory: str) -> float:
         return self._modified.get(directory, self._started)
 

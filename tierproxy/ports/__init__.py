@@ -11,7 +11,7 @@ from tierproxy.ports.body import BodyCheck
 from tierproxy.ports.catalogue import Catalogue
 from tierproxy.ports.counting import Counting, HistoryLog
 from tierproxy.ports.disk import DiskTier, Durable, Keeping, OpenBlob, Source, Staged
-from tierproxy.ports.machine import Clock, FileCalls, Hands, Offload
+from tierproxy.ports.machine import Clock, FileCalls, Hands, Offload, Timer
 from tierproxy.ports.near import Near, Standing, Versions
 from tierproxy.ports.planning import Planning, Purging
 from tierproxy.ports.rooms import Alarms, Hot, Kept, Leaser, NoticeBus, Purgeable, Stubs
@@ -47,5 +47,6 @@ __all__ = [
     "Staged",
     "Standing",
     "Stubs",
+    "Timer",
     "Versions",
 ]

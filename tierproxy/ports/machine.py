@@ -9,6 +9,14 @@ from typing import Any, Protocol, TypeVar
 T = TypeVar("T")
 
 
+class Timer(Protocol):
+    """A call that is to come."""
+
+    def cancel(self) -> object:
+        """loop. It does not come. Idempotent."""
+        ...
+
+
 class Clock(Protocol):
     """The only source of time."""
 
@@ -21,6 +29,11 @@ class Clock(Protocol):
         ...
 
     async def sleep(self, seconds: float) -> None: ...
+
+    def call_later(self, seconds: float, call: Callable[[], object]) -> Timer:
+        """loop. Have ``call`` called ``seconds`` from now. Far cheaper than a task that sleeps, for what hardly ever
+        happens: time limits."""
+        ...
 
 
 class Offload(Protocol):

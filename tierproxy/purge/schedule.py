@@ -82,11 +82,9 @@ class PurgeSchedule:
 
 
 async def woken(awake: asyncio.Event, clock: Clock, seconds: float) -> None:
-    """Sleep, or until ``awake``."""
-    sleep, wake = asyncio.ensure_future(clock.sleep(seconds)), asyncio.ensure_future(awake.wait())
+    """Until ``awake``, which is set after ``seconds`` at the latest."""
+    timer = clock.call_later(seconds, awake.set)
     try:
-        await asyncio.wait({sleep, wake}, return_when=asyncio.FIRST_COMPLETED)
+        await awake.wait()
     finally:
-        sleep.cancel()
-        wake.cancel()
-        await asyncio.gather(sleep, wake, return_exceptions=True)
+        timer.cancel()

@@ -20,6 +20,9 @@ HeaderList = list[tuple[bytes, bytes]]
 CONNECTION = "tierproxy.connection"
 """Key in the ASGI scope's ``extensions`` under which a server offers its ``Wire``."""
 
+DIRECT = "tierproxy.direct"
+"""The same of its ``Direct``."""
+
 
 _NOT_YET: HeaderList = []
 
@@ -32,6 +35,25 @@ class Wire(Protocol):
     def get_write_buffer_size(self) -> int: ...
 
     def abort(self) -> None: ...
+
+
+class Direct(Protocol):
+    """What is known of the exchange by the server that ASGI's messages do not tell: without it everything has a time
+    limit, and an answer is two messages."""
+
+    @property
+    def arrived(self) -> bool:
+        """``receive`` would return at once."""
+        ...
+
+    @property
+    def takes(self) -> bool:
+        """``send`` would return at once."""
+        ...
+
+    def answer(self, status: int, headers: HeaderList, body: bytes) -> bool:
+        """Send the whole answer. False: nothing was done, ``send`` has to."""
+        ...
 
 
 class Disconnected(Exception):
@@ -48,6 +70,7 @@ class Exchange:
     """A request's body and its response. ``timeout``: seconds without a byte before the client is given up."""
 
     __slots__ = (
+        "_direct",
         "_receive",
         "_send",
         "_timeout",
@@ -72,7 +95,9 @@ class Exchange:
         self._receive = receive
         self._send = send
         self._timeout = timeout
-        self._wire: Wire | None = (scope.get("extensions") or {}).get(CONNECTION)
+        extensions = scope.get("extensions") or {}
+        self._wire: Wire | None = extensions.get(CONNECTION)
+        self._direct: Direct | None = extensions.get(DIRECT)
         self.scheme: str = scope.get("scheme", "http")
         client = scope.get("client")
         self.peer: str = client[0] if client else "unix"  #: the client's host
@@ -107,6 +132,8 @@ class Exchange:
                 yield piece
 
     async def _next(self) -> Message:
+        if self._direct is not None and self._direct.arrived:
+            return await self._receive()
         try:
             async with asyncio.timeout(self._timeout):
                 return await self._receive()
@@ -128,11 +155,12 @@ class Exchange:
         self.started = True
         self.status = status
         self.headers = headers
-        # With nothing left of earlier answers the server takes this one at once: no need of a time limit.
-        deliver = self._deliver if self._waiting() else self._send
         gone = self.gone  # before: an answer may end the connection
-        await deliver({"type": "http.response.start", "status": status, "headers": headers})
-        await deliver({"type": "http.response.body", "body": body})
+        if self._direct is None or not self._direct.answer(status, headers, body):
+            # With nothing left of earlier answers the server takes this one at once: no need of a time limit.
+            deliver = self._deliver if self._waiting() else self._send
+            await deliver({"type": "http.response.start", "status": status, "headers": headers})
+            await deliver({"type": "http.response.body", "body": body})
         self.sent = 0 if gone else len(body)
 
     async def start(self, status: int, headers: HeaderList) -> None:
@@ -146,6 +174,12 @@ class Exchange:
         await self._deliver({"type": "http.response.body", "body": piece, "more_body": True})
         self.sent += len(piece)
 
+    async def taken(self) -> None:
+        """Until ``write`` would take the next piece at once: one that is read before lies in memory beside the one the
+        client has not taken. Raises Disconnected, Cut."""
+        if self._direct is not None and not self._direct.takes:
+            await self._deliver({"type": "http.response.body", "body": b"", "more_body": True})
+
     async def finish(self, piece: bytes = b"") -> None:
         """Send the last piece."""
         await self._deliver({"type": "http.response.body", "body": piece})
@@ -158,6 +192,9 @@ class Exchange:
         while True:
             if self.gone:
                 raise Disconnected
+            if self._direct is not None and self._direct.takes:
+                await self._send(message)
+                return
             try:
                 async with asyncio.timeout(self._timeout):
                     await self._send(message)

@@ -141,13 +141,12 @@ def object_headers(
     """
     stored = entry.headers or Headers()
     shown = [*validators(entry), (b"accept-ranges", b"bytes")]
-    for name, value in _system(stored).items():
-        if overrides and name in overrides:
-            continue
-        if value is not None:
+    for name, value in _system(stored):
+        if value is not None and not (overrides and name in overrides):
             shown.append((name, value.encode()))
-    shown.extend((overrides or {}).items())
-    shown.extend((META + name.encode(), value.encode()) for name, value in stored.metadata.items())
+    if overrides:
+        shown.extend(overrides.items())
+    shown.extend([(META + name.encode(), value.encode()) for name, value in stored.metadata.items()])
     if checksums:
         shown.extend(checksum_headers(stored.checksums, stored.checksum_type))
     return shown
@@ -161,12 +160,12 @@ def checksum_headers(checksums: Mapping[str, str], checksum_type: str | None = N
     return shown
 
 
-def _system(stored: Headers) -> dict[bytes, str | None]:
-    return {
-        b"content-type": stored.content_type or DEFAULT_CONTENT_TYPE,
-        b"cache-control": stored.cache_control,
-        b"content-disposition": stored.content_disposition,
-        b"content-encoding": stored.content_encoding,
-        b"content-language": stored.content_language,
-        b"expires": stored.expires,
-    }
+def _system(stored: Headers) -> tuple[tuple[bytes, str | None], ...]:
+    return (
+        (b"content-type", stored.content_type or DEFAULT_CONTENT_TYPE),
+        (b"cache-control", stored.cache_control),
+        (b"content-disposition", stored.content_disposition),
+        (b"content-encoding", stored.content_encoding),
+        (b"content-language", stored.content_language),
+        (b"expires", stored.expires),
+    )

@@ -151,6 +151,8 @@ async def _stream(
             if not exchange.started:
                 await _start(port, call, status, headers)
             await exchange.write(chunk)
+            del chunk
+            await exchange.taken()
         if not exchange.started:
             await _start(port, call, status, headers)
         if exchange.sent != length:

@@ -7,7 +7,8 @@ The raw path and query stay as they came: the signature is over them. The key is
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -100,7 +101,7 @@ class Request:
     __slots__ = ("bucket", "headers", "key", "method", "query", "raw_path", "raw_query", "virtual_host")
 
     def __init__(
-        self, method: str, raw_path: bytes, raw_query: bytes, headers: Iterable[tuple[bytes, bytes]], domain: str = ""
+        self, method: str, raw_path: bytes, raw_query: bytes, headers: Collection[tuple[bytes, bytes]], domain: str = ""
     ) -> None:
         """``domain``: the parent domain of virtual-host-style buckets, "" for path-style only.
 
@@ -212,8 +213,11 @@ def split_copy_source(value: str) -> tuple[str, str, str | None]:
     return bucket, _checked_key(key), version or None
 
 
-def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    found: dict[bytes, bytes] = {}
+def _joined(headers: Collection[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    found = dict(headers)
+    if len(found) == len(headers):
+        return found
+    found = {}
     for name, value in headers:
         if name not in found:
             found[name] = value
@@ -233,6 +237,7 @@ def bucket_of_host(host: bytes, domain: str) -> str:
     return name[: -len(suffix)] if name.endswith(suffix) else ""
 
 
+@lru_cache(256)  # of one request it is asked twice: by the hit lane, and on the ordinary way
 def _named(raw_path: bytes, host_bucket: str) -> tuple[str, str]:
     if not raw_path.startswith(b"/"):
         raise S3Error("InvalidURI", "The request target must begin with a slash.")

@@ -10,12 +10,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from urllib.parse import unquote
 
+import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from tierproxy.s3api.exchange import CONNECTION
+from tierproxy.s3api.exchange import CONNECTION, DIRECT
+from tierproxy.server.cycle import Cycle
 
 MAX_DISCARD = (
     16 * 2**20
@@ -119,18 +122,19 @@ class Connection(HttpToolsProtocol):
     # ---------------------------------------------------------------- parser callbacks
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        """The ASGI scope of a request is made once its head is complete."""
+        self.url = b""
+        self.headers = []
         self._line_bytes = 0
         self._discarded = 0
-        self.scope["extensions"] = {CONNECTION: self.transport}  # type: ignore[dict-item]
 
     def on_url(self, url: bytes) -> None:
-        super().on_url(url)
+        self.url += url
         self._count(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count(len(name) + len(value) + 4)
-        super().on_header(name, value)
+        self.headers.append((name.lower(), value))
 
     def _count(self, size: int) -> None:
         """Raising here makes the parser stop, and ``data_received`` answer by ``send_400_response``."""
@@ -140,11 +144,56 @@ class Connection(HttpToolsProtocol):
             raise HeadTooLarge
 
     def on_headers_complete(self) -> None:
+        """Begin to answer, or queue up behind the request before."""
         if b"#" in self.url:
             # A fragment is not part of a request (RFC 9112 3.2). uvicorn would cut it off: DELETE /a#b deleting /a.
             raise ValueError("fragment in the request target")
         self._head_bytes = -1  # what follows is body: not counted until the message is complete
-        super().on_headers_complete()
+        before, self.cycle = self.cycle, self._cycle()
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
+
+    def _cycle(self) -> Cycle:
+        """As uvicorn's ``on_headers_complete`` makes one, of the head that is complete."""
+        version = self.parser.get_http_version()
+        target = httptools.parse_url(self.url)
+        path = target.path.decode("ascii")
+        extensions: dict[str, object] = {CONNECTION: self.transport}
+        self.scope = {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,  # type: ignore[typeddict-item]
+            "root_path": "",
+            "headers": self.headers,
+            "state": self.app_state.copy(),
+            "method": self.parser.get_method().decode("ascii"),
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": target.path,
+            "query_string": target.query or b"",
+            "extensions": extensions,  # type: ignore[typeddict-item]
+        }
+        cycle = Cycle(
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self._all.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=any(n == b"expect" and v.lower() == b"100-continue" for n, v in self.headers),
+            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        cycle.preamble = self._all.preamble
+        extensions[DIRECT] = cycle
+        return cycle
 
     def on_body(self, body: bytes) -> None:
         """uvicorn throws away what arrives after the response; closing instead would reset the connection before the

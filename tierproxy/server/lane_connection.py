@@ -39,7 +39,7 @@ class LaneConnection(Connection):
         self._answered = False  # the message that is being parsed, by the lane
         self._plain = True  # none of ORDINARY has come
         self._names_connection = False
-        self._rested = 0.0  # when the lane answered last, by the loop's clock
+        self._rested = 0.0  # when the last answer was complete, by the loop's clock
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -47,8 +47,8 @@ class LaneConnection(Connection):
             self.peer = self.client[0]
 
     def data_received(self, data: bytes) -> None:
-        """As ``Connection.data_received``. The timer stays armed until a request goes the ordinary way: when it goes
-        off it looks at the time of the lane's last answer, so that no answer has to touch it."""
+        """As ``Connection.data_received``. The timer stays armed: when it goes off it looks at the time of the last
+        answer, so that no request and no answer has to touch it."""
         if self._head_bytes >= 0:
             self._head_bytes += len(data)
         try:
@@ -63,6 +63,10 @@ class LaneConnection(Connection):
             self.send_400_response("")
 
     def timeout_keep_alive_handler(self) -> None:
+        """While a request is being answered there is no deadline for the next one."""
+        self.timeout_keep_alive_task = None
+        if not self._idle():
+            return
         deadline = self._rested + self.idle_timeout
         if self.loop.time() < deadline:
             self._wait_for_head(deadline)
@@ -72,17 +76,13 @@ class LaneConnection(Connection):
     # ---------------------------------------------------------------- parser callbacks
 
     def on_message_begin(self) -> None:
-        """The ASGI scope of a request is made in ``decline``."""
+        """As ``Connection``'s, without a call: of a hit every instruction counts."""
         self.url = b""
         self.headers = []
         self._line_bytes = 0
         self._discarded = 0
         self._plain = True
         self._names_connection = False
-
-    def on_url(self, url: bytes) -> None:
-        self.url += url
-        self._count(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
@@ -119,15 +119,22 @@ class LaneConnection(Connection):
         self.decline()
 
     def decline(self) -> None:
-        """The ordinary way, as if the head had just been parsed: scope, task, and no timer until it is answered."""
+        """The ordinary way: scope, task, and an answer that is waited for."""
         self._all.report()
-        self._unset_keepalive_if_required()
-        url, headers, counted = self.url, self.headers, self._line_bytes
-        super().on_message_begin()
-        for name, value in headers:  # also tells of Expect: 100-continue
-            super(Connection, self).on_header(name, value)
-        self.url, self._line_bytes = url, counted
         super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """As uvicorn's, but the timer stays as it is: what goes off too early looks at ``_rested``."""
+        self._all.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._rested = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._wait_for_head(self._rested + self.idle_timeout)
 
     def on_message_complete(self) -> None:
         if self._answered:

@@ -160,11 +160,14 @@ class Changes:
                 raise
             await self._catalogue.suspect(row.name, row.generation)
 
-    async def send(self, content: Content, entry: Entry, current: Entry | None, timings: Timings) -> str:
-        """PutObject; returns alt's ETag. In buckets with other writers alt checks the precondition once more."""
+    async def send(
+        self, content: Content, entry: Entry, current: Entry | None, timings: Timings, source: Source | None = None
+    ) -> str:
+        """PutObject; returns alt's ETag. In buckets with other writers alt checks the precondition once more.
+        ``source``: is read instead of the content's."""
         create, match = self.conditions(content.name, content.precondition, current)
         with timings.phase("alt-body"):
-            return await self._writes.put(entry, content.source, create=create, match=match)
+            return await self._writes.put(entry, source or content.source, create=create, match=match)
 
     def conditions(
         self, name: ObjectName, precondition: Precondition, current: Entry | None
@@ -233,5 +236,5 @@ class Changes:
         if job is not None:
             self._counters.queued_puts += 1
             self._queue.committed(job)
-            self._queue.wake()
+            self._queue.expect(job)
         return entry

@@ -111,11 +111,18 @@ class Patience:
         return error
 
     async def _either(self, task: asyncio.Task[Any], seconds: float) -> None:
-        timer = asyncio.get_running_loop().create_task(self._sleep(seconds), name="patience")
+        """Until ``task`` is done or the time is over. A timer, not a task that sleeps: nearly every change is answered
+        long before."""
+        over = asyncio.get_running_loop().create_future()
+
+        def wake(_: object = None) -> None:
+            if not over.done():
+                over.set_result(None)
+
+        task.add_done_callback(wake)
+        timer = self._clock.call_later(seconds, wake)
         try:
-            await asyncio.wait({task, timer}, return_when=asyncio.FIRST_COMPLETED)
+            await over
         finally:
             timer.cancel()
-
-    async def _sleep(self, seconds: float) -> None:
-        await self._clock.sleep(seconds)
+            task.remove_done_callback(wake)

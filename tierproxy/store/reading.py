@@ -110,16 +110,17 @@ class BlobReading(StreamReading):
     async def chunks(self) -> AsyncIterator[bytes]:
         position = self._start
         while position < self._stop:
+            size = min(CHUNK - position % CHUNK, self._stop - position)  # blocks are read and verified whole
             try:
-                data = await self._blob.read(position, min(CHUNK, self._stop - position))
+                piece = [await self._blob.read(position, size)]
             except DiskError as error:
                 if not await self._damaged(self.entry, error):
                     raise Unreadable(f"the only copy of {self.entry.name} is damaged") from error
                 async for chunk in rest(self._alt, self.entry, position, self._stop, self._check):
                     yield chunk
                 return
-            position += len(data)
-            yield data
+            position += size
+            yield piece.pop()  # held by nobody here while a slow client takes it: the connection has what is left
 
     async def close(self) -> None:
         leases, self._leases = self._leases, None

@@ -13,6 +13,8 @@ from tierproxy.purges import Drop
 GROUP = 32  #: blobs that are read in one job of the disk tier's threads: no read of a client waits long behind them
 AT_ONCE = 3  #: such jobs at the same time
 PERIOD = 1.0
+PASSING = 64
+"""Stubs of bodies that went by, in memory: to keep one by one would cost a miss more than the miss."""
 
 
 class Stubbing:
@@ -25,7 +27,7 @@ class Stubbing:
         self._clock = clock
         self._settings = settings
         self._on = settings.max_bytes > 0
-        self._passing: list[tuple[ObjectName, int, Stub]] = []
+        self._passing: dict[tuple[ObjectName, int], Stub] = {}  # served as if they were kept
         self._turn = asyncio.Lock()
 
     def __repr__(self) -> str:
@@ -58,18 +60,24 @@ class Stubbing:
         head, tail = Stub.lengths(entry.size, int(self._settings.head), int(self._settings.tail))
         first = await body.read(0, head)
         last = await body.read(entry.size - tail, tail) if tail else b""
-        self._passing.append((entry.name, entry.generation, Stub(entry.size, first, last)))
-        async with self._turn:  # those who wait for their turn go with the one who has it
-            passing, self._passing = self._passing, []
-            if passing:
-                await self._keep_passed(passing)
+        self._passing[entry.name, entry.generation] = Stub(entry.size, first, last)
+        if len(self._passing) >= PASSING:
+            await self.settle()
 
-    async def _keep_passed(self, passing: Sequence[tuple[ObjectName, int, Stub]]) -> None:
-        kept = await self._stubs.peek_all([(name, generation) for name, generation, _ in passing])
-        pairs = zip(passing, kept, strict=True)
-        better = [one for one, old in pairs if old is None or _is_less(old, one[2])]
-        if better:
-            await self._stubs.put_all(better)
+    async def settle(self) -> None:
+        """Keep what has passed. Once a second; a crash in between costs stubs, which are made again."""
+        async with self._turn:
+            passing = dict(self._passing)
+            if not passing:
+                return
+            kept = await self._stubs.peek_all(list(passing))
+            pairs = zip(passing.items(), kept, strict=True)
+            better = [(*place, stub) for (place, stub), old in pairs if old is None or _is_less(old, stub)]
+            if better:
+                await self._stubs.put_all(better)
+            for place, stub in passing.items():
+                if self._passing.get(place) is stub:
+                    del self._passing[place]
 
     async def remember(self, entry: Entry, head: bytes, tail: bytes = b"") -> None:
         """A stub from elsewhere: of a row whose body never was on this disk, say. ``head`` and ``tail`` must be exactly
@@ -78,19 +86,22 @@ class Stubbing:
         await self._stubs.put(entry.name, entry.generation, Stub(entry.size, head, tail))
 
     async def has(self, entry: Entry) -> bool:
-        return await self._stubs.has(entry.name, entry.generation)
+        place = entry.name, entry.generation
+        return place in self._passing or await self._stubs.has(*place)
 
     async def find(self, entry: Entry, range: ByteRange | None) -> Stub | None:
         """The stub of a row without a blob, if it has all of ``range`` (None: any stub does)."""
-        stub = await self._stubs.get(entry.name, entry.generation)
+        place = entry.name, entry.generation
+        stub = self._passing.get(place) or await self._stubs.get(*place)
         if stub is None or stub.size != entry.size:
             return None
         return stub if range is None or stub.piece(range.start, range.stop) is not None else None
 
     async def run(self) -> None:
-        """Take what was dropped off the disk once a second, until cancelled."""
+        """Once a second keep what has passed, and take what was dropped off the disk, until cancelled."""
         while True:
             await self._clock.sleep(PERIOD)
+            await self.settle()
             await self._stubs.flush()
 
     def _wanted(self, drop: Drop) -> bool:

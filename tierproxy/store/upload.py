@@ -46,6 +46,7 @@ class UploadQueue:
         self._running: dict[ObjectName, tuple[int, asyncio.Task[bool]]] = {}
         self._wake = asyncio.Event()
         self._stopping = False
+        self._wakes_at = math.inf  # when the queue looks at the journal again by itself
         self._most_jobs, self._most_bytes = math.inf, math.inf  # what the journal may hold by now
 
     def __repr__(self) -> str:
@@ -82,6 +83,16 @@ class UploadQueue:
     def _beyond(self, jobs: float, size: float) -> bool:
         return jobs >= self._settings.max_jobs or size >= (self._settings.max_bytes or self._max_bytes)
 
+    def lingering(self, job: Job) -> Job:
+        """loop. ``job``, which nobody waits for, with the time of its first try (``[queue] linger``)."""
+        linger = self._settings.linger
+        return replace(job, next_try_at=job.next_try_at + linger) if linger else job
+
+    def expect(self, job: Job) -> None:
+        """loop. ``job`` is in the journal: ``wake``, unless the queue wakes in time by itself."""
+        if job.next_try_at < self._wakes_at:
+            self._wake.set()
+
     def wake(self) -> None:
         """loop. There may be something to do."""
         self._wake.set()
@@ -107,6 +118,7 @@ class UploadQueue:
         """Until cancelled. Jobs that are running go on; see ``stop``."""
         while not self._stopping:
             self._wake.clear()
+            self._wakes_at = math.inf
             self._start_due()
             self._watch_deadline()
             await self._pause()
@@ -198,6 +210,7 @@ class UploadQueue:
                 ahead = 0.0
             busy = len(self._running) >= self._settings.workers
             wait = POLL if busy or ahead <= 0 else min(POLL, ahead)
+        self._wakes_at = self._clock.now() + wait
         sleeper = asyncio.ensure_future(self._clock.sleep(wait))
         waker = asyncio.ensure_future(self._wake.wait())
         try:

@@ -152,6 +152,7 @@ class Writer:
         dirty = entry.with_blob(keeping.sealed, at=self._clock.now(), state=State.DIRTY)
         job = self._changes.job(dirty)
         if sending is None or not sending.pending:
+            job = self._queue.lingering(job)
             with timings.phase("disk"):
                 return Written(await self._changes.commit(content, dirty, reservation, job, keeping), timings.phases)
         committed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -190,7 +191,7 @@ class Writer:
         entry = self._changes.entry(content, State.CLEAN)
         sending = self._patience.sending(
             content.name.bucket, content.source,
-            lambda source: self._changes.send(replace(content, source=source), entry, current, timings),
+            lambda source: self._changes.send(content, entry, current, timings, source),
         )  # fmt: skip
         keeping = staged.keep(label_of(entry))
         try:
@@ -203,20 +204,20 @@ class Writer:
             await self._changes.undone(current, error)
             raise
         with timings.phase("disk"):
-            return Written(
-                await self._commit(content, replace(entry, alt_etag=alt_etag), keeping, reservation), timings.phases
-            )  # fmt: skip
+            return Written(await self._commit(content, entry, alt_etag, keeping, reservation), timings.phases)
 
-    async def _commit(self, content: Content, entry: Entry, keeping: Keeping, reservation: Reservation) -> Entry:
+    async def _commit(
+        self, content: Content, entry: Entry, alt_etag: str, keeping: Keeping, reservation: Reservation
+    ) -> Entry:
         """Alt has it, so a disk that fails costs the copy and nothing else."""
-        stored = entry.with_blob(keeping.sealed, at=self._clock.now())
+        stored = entry.with_blob(keeping.sealed, at=self._clock.now(), alt_etag=alt_etag)
         try:
             return await self._changes.commit(content, stored, reservation, keeping=keeping)
         except TierproxyError as error:
             if keeping.failure is None:
                 raise
             event(log, logging.WARNING, "written to alt only", name=content.name, error=error)
-            return await self._changes.commit(content, entry, reservation)
+            return await self._changes.commit(content, replace(entry, alt_etag=alt_etag), reservation)
 
     async def _without_alt(
         self, content: Content, entry: Entry, current: Entry | None, keeping: Keeping, error: AltError,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 
@@ -42,7 +42,7 @@ class VirtualClock:
 
     @property
     def sleeping(self) -> int:
-        """How many tasks are in ``sleep``."""
+        """How many tasks are in ``sleep``, and calls that are to come."""
         return sum(not sleeper.done() for _, _, sleeper in self._sleepers)
 
     async def sleep(self, seconds: float) -> None:
@@ -50,10 +50,18 @@ class VirtualClock:
         if seconds <= 0:
             await asyncio.sleep(0)
             return
+        await self._sleeper(seconds)
+
+    def call_later(self, seconds: float, call: Callable[[], object]) -> asyncio.Future[None]:
+        sleeper = self._sleeper(seconds)
+        sleeper.add_done_callback(lambda done: None if done.cancelled() else call())
+        return sleeper
+
+    def _sleeper(self, seconds: float) -> asyncio.Future[None]:
         sleeper: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._sleepers, (self._monotonic + seconds, next(self._order), sleeper))
         self._watch()
-        await sleeper
+        return sleeper
 
     async def advance(self, seconds: float) -> None:
         """Let ``seconds`` pass: sleepers wake at their own times, in order, and tasks run in between."""
