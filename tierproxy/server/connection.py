@@ -94,7 +94,8 @@ class Connection(HttpToolsProtocol):
         timer = self.timeout_keep_alive_task
         if self._head_bytes >= 0:
             self._head_bytes += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        self._feed(data)
         if self.transport.is_closing():
             return
         if self._head_bytes > self._max_head:
@@ -102,6 +103,19 @@ class Connection(HttpToolsProtocol):
             self.send_400_response("")
         elif timer is not None and self.timeout_keep_alive_task is None and self._idle():
             self._wait_for_head(timer.when())
+
+    def _feed(self, data: bytes) -> None:
+        """An Upgrade is ignored (RFC 9110 7.8): what follows is the next request. The parser stops behind the request
+        that asked for one; uvicorn would drop the rest of what the socket delivered together with it."""
+        while data:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserError:
+                self.send_400_response("")
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                data = data[upgrade.args[0] :]
 
     def _idle(self) -> bool:
         """No request is being answered."""

@@ -56,8 +56,8 @@ class LaneConnection(Connection):
         except httptools.HttpParserError:
             self.send_400_response("")
             return
-        except httptools.HttpParserUpgrade:
-            self._unsupported_upgrade_warning()
+        except httptools.HttpParserUpgrade as upgrade:
+            self._feed(data[upgrade.args[0] :])
         if self._head_bytes > self._max_head and not self.transport.is_closing():
             self._too_large = True
             self.send_400_response("")

@@ -71,11 +71,6 @@ class PassedConnection(LaneConnection):
         self._midway = True
         super().on_message_begin()
 
-    def on_headers_complete(self) -> None:
-        if self.parser.should_upgrade():  # what comes behind it, a new parser would not take for the same
-            self._back = None
-        super().on_headers_complete()
-
     def on_message_complete(self) -> None:
         self._midway = False
         super().on_message_complete()

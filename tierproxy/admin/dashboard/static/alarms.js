@@ -16,6 +16,7 @@ export const WHAT_TO_DO = {
   "disk budget cannot be met": "Repair S3, loosen the rules, or raise the disk budget if the file system has room.",
   "history is not being written": "Make room on the disk. Mail is not affected; what-if has a gap until then.",
   "files do not belong to the catalogue": "Stop. Put the right catalogue back, or run tierproxy catalogue rebuild.",
+  "hit worker keeps ending": "Read the log of the node. Mail is not affected; set [listen] workers = 0 until it is mended.",
   "files newer than the catalogue": "Stop, then tierproxy check --alt --repair; or put the right catalogue back.",
 };
 
