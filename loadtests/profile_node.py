@@ -7,7 +7,7 @@ looks at the node a hundred times a second. To ./var/profile are written:
 
     KIND.svg               flame graph: open it in a browser
     KIND.speedscope.json   the same, in the order of time: open it at https://www.speedscope.app
-    KIND.txt               the functions with most time of their own
+    KIND.txt               the functions with most time of their own, and what the kernel took
 
 py-spy reads the memory of another process: where the system allows that to root alone, run this as root.
 """
@@ -24,6 +24,7 @@ from pathlib import Path
 
 from bench_hits import CONNECTIONS, OBJECTS, SIZE, fill, gets
 from keepalive import exchange, head, signed
+from profiles.processor import Spent
 from profiles.stacks import Stacks
 from served import ACCESS_KEY_ID, BUCKET, SECRET, Failed, Served, config_for, seaweed, workplace
 
@@ -104,8 +105,10 @@ async def profile(kind: Kind, proxy: Served, names: list[str], out: Path, second
         exchange(proxy.address, requests, CONNECTIONS, 2 * seconds + SPARE, again=not kind.writes)
     )  # fmt: skip
     try:
+        before = Spent.by(proxy.pid)
         await record(proxy, out / f"{kind.name}.svg", "flamegraph", seconds)
         await record(proxy, out / f"{kind.name}.speedscope.json", "speedscope", seconds)
+        spent = Spent.by(proxy.pid).since(before)
         if load.done():
             load.result()
     finally:
@@ -114,7 +117,7 @@ async def profile(kind: Kind, proxy: Served, names: list[str], out: Path, second
     stacks = Stacks.read(out / f"{kind.name}.speedscope.json")
     if not stacks.samples:
         raise Failed(f"{kind.name}: the node was never seen at work")
-    text = f"{kind.name}: {stacks.samples} samples\n\n{stacks.table(SHOWN)}\n"
+    text = f"{kind.name}: {stacks.samples} samples; {spent.shares()}\n\n{stacks.table(SHOWN)}\n"
     (out / f"{kind.name}.txt").write_text(text)
     return text
 

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import report
 
-WAITING = ("_worker (concurrent/futures/thread.py)", "Writer._take (tierproxy/catalogue/writer.py)")
+WAITING = (
+    "_worker (concurrent/futures/thread.py)", "WatchedPool._work (tierproxy/offload.py)",
+    "Bell.wait (tierproxy/catalogue/writer.py)", "Writer._take (tierproxy/catalogue/writer.py)",
+)  # fmt: skip
 """Threads that wait for work by a lock: to py-spy they look as if they worked."""
 PLACE = re.compile(r".*(?:/site-packages/|/lib/python3\.\d+/|/(?=tierproxy/))")
 

@@ -117,4 +117,5 @@ def test_a_node_under_load_is_profiled(tmp_path: Path) -> None:
         "hit-memory.svg", "hit-memory.speedscope.json", "hit-memory.txt",
     }  # fmt: skip
     assert "with what it calls" in output
+    assert "in the kernel" in output
     assert not list(work.iterdir())
