@@ -6,9 +6,10 @@ PYTHON ?= python3
 ARGS ?=
 INSTALLED := $(VENV)/.installed
 FOR_TESTS := $(VENV)/.installed-dev
+LOCK := --quiet --universal --python-version 3.11 --no-header --no-annotate --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo-dovecot test test-dovecot24 check lint docs screenshots bench compare load profile instructions clean
+.PHONY: help install run demo-dovecot test test-dovecot24 check lint docs screenshots bench compare load torture overload soak profile instructions fuzz lock audit sbom clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,12 +60,36 @@ compare: $(FOR_TESTS) ## Measure tierproxy beside nginx, Varnish, rclone, JuiceF
 load: $(FOR_TESTS) ## Mail behaviour with verdicts: morning inbox, burst, search, cold start, slow S3 (ARGS="slow-s3 --seconds 30")
 	@$(BIN)/python loadtests/scenarios.py $(or $(ARGS),all)
 
+torture: $(FOR_TESTS) ## Break everything around a node for five minutes (ARGS="--seconds 600 --seed 7"); as root it fills disks, too
+	@$(BIN)/python loadtests/torture.py $(ARGS)
+
+overload: $(FOR_TESTS) ## Floods, slow clients, 10,000 connections, a scan, misses beside hits: who pays for it (ARGS=--write)
+	@$(BIN)/python loadtests/overload.py $(ARGS)
+
+soak: $(FOR_TESTS) ## An hour of mixed load with mild faults: memory, descriptors and the queue stay flat (ARGS="--minutes 10")
+	@$(BIN)/python loadtests/soak.py $(ARGS)
+
 profile: $(FOR_TESTS) ## Flame graphs of a node under load, to ./var/profile (ARGS="hit-disk put" for some kinds)
 	@$(BIN)/python loadtests/profile_node.py $(ARGS)
 
 instructions: $(FOR_TESTS) ## Instructions of a hit, counted by callgrind, beside the recorded ones (ARGS=--record writes them)
 	@tests/install-debian-packages.sh valgrind
 	@$(BIN)/python loadtests/instructions.py $(ARGS)
+
+SECONDS ?= 300
+fuzz: $(FOR_TESTS) ## Parsers of what strangers write, for SECONDS=300; what is found wrong joins tests/security/corpus
+	@$(BIN)/python -m tests.security.fuzz --seconds $(SECONDS) $(ARGS)
+
+lock: $(FOR_TESTS) ## Lock the newest versions of what a release, its build and its tests are made of (release/*.txt)
+	@$(BIN)/uv pip compile $(LOCK) $(ARGS) --generate-hashes --output-file release/requirements.txt pyproject.toml
+	@$(BIN)/uv pip compile $(LOCK) $(ARGS) --generate-hashes --output-file release/build.txt release/build.in
+	@$(BIN)/uv pip compile $(LOCK) $(ARGS) --all-extras --constraint release/requirements.txt --output-file release/constraints.txt pyproject.toml
+
+audit: $(FOR_TESTS) ## Known vulnerabilities of what is locked (needs a network; ARGS="--service osv")
+	@$(BIN)/python release/audit.py $(ARGS)
+
+sbom: $(FOR_TESTS) ## The bill of materials of a release, CycloneDX, to ./dist
+	@$(BIN)/python release/sbom.py $(ARGS)
 
 clean: ## Remove .venv and caches; ./var (the demo's data) stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info
@@ -81,7 +106,7 @@ $(INSTALLED): pyproject.toml | $(BIN)/pip
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo]'
 	@touch $@
 
-$(FOR_TESTS): pyproject.toml | $(BIN)/pip
+$(FOR_TESTS): pyproject.toml release/constraints.txt | $(BIN)/pip
 	@echo "installing tierproxy and what its tests need into $(VENV)" >&2
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint release/constraints.txt --editable '.[dev]'
 	@touch $@ $(INSTALLED)

@@ -21,20 +21,19 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import random
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import report
+from ledger import GONE, Ledger, digest_of, outcome_of, verdict
 from served import BUCKET, Failed, Served, config_for, seaweed, served, workplace
 
 from tierproxy.alt.client import s3_client
@@ -42,56 +41,15 @@ from tierproxy.cli.client import ObjectClient, Unreachable
 from tierproxy.config.sections import QueueSection
 from tierproxy.config.values import Duration
 from tierproxy.embedded import EmbeddedS3
-from tierproxy.errors import NoSuchKey, TierproxyError
+from tierproxy.errors import TierproxyError
 from tierproxy.model import ObjectName
 from tierproxy.store.check import Kind
 from tierproxy.testing.mails import mail
 
-GONE = ""  #: the digest of an object that is not there
 DRAINING = 120.0  #: seconds the queue has to run empty once alt is back
 MODELS = 60  #: different mails; each delivery makes its own of one of them
 LEFTOVER = str(Kind.FILE_WITHOUT_ROW)
 LARGEST = 300_000  #: bytes; larger mails belong to another test
-
-
-class Ledger:
-    """What was asked and what was acknowledged, by key; on disk before the next operation begins.
-
-    ``allowed``: the digests a key may have: the last acknowledged one, and those of unanswered operations after it.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.allowed: dict[str, set[str]] = {}
-        self.counts: Counter[str] = Counter()
-        self._file = path.open("a")
-        self._lock = threading.Lock()
-
-    def intend(self, key: str, digest: str) -> None:
-        with self._lock:
-            self.allowed.setdefault(key, {GONE}).add(digest)
-            self._note({"intend": key, "sha256": digest})
-
-    def acknowledge(self, key: str, digest: str, kind: str) -> None:
-        with self._lock:
-            self.allowed[key] = {digest}
-            self.counts[kind] += 1
-            self._note({"acknowledged": key, "sha256": digest, "kind": kind})
-
-    def settle(self, key: str, digest: str) -> None:
-        """An unanswered operation turned out to have happened, or not."""
-        self.acknowledge(key, digest, "settled")
-
-    def certain(self, keys: Iterable[str]) -> list[str]:
-        """Those of ``keys`` that must be there."""
-        return [key for key in keys if GONE not in self.allowed[key]]
-
-    def close(self) -> None:
-        self._file.close()
-
-    def _note(self, line: dict[str, str]) -> None:
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
 
 
 @dataclass
@@ -184,28 +142,6 @@ class State:
 
 def proxy_lives(proxy: Served) -> bool:
     return bool(proxy.resident())
-
-
-def digest_of(read: Callable[[], bytes]) -> str:
-    """The digest of what ``read`` returns; ``GONE`` if the key is not there."""
-    try:
-        return hashlib.sha256(read()).hexdigest()
-    except NoSuchKey:
-        return GONE
-
-
-def outcome_of(read: Callable[[], bytes]) -> str:
-    """``digest_of``, or what went wrong."""
-    try:
-        return digest_of(read)
-    except TierproxyError as error:
-        return f"an error: {error}"
-
-
-def verdict(digest: str) -> str:
-    if digest.startswith("an error"):
-        return digest
-    return "other bytes than were acknowledged last" if digest else "nothing: it is not there"
 
 
 class Outage:

@@ -53,6 +53,11 @@ def keep(section: str, text: str, page: Path = PAGE) -> None:
     page.write_text(changed)
 
 
+def put(section: str, text: str, page: Path) -> None:
+    """Put ``text`` between the marks of ``section`` in another page. Raises ValueError without marks."""
+    page.write_text(_with(page.read_text(), section, text))
+
+
 def _with(page: str, section: str, text: str) -> str:
     begin, end = f"<!-- {section}: begin -->", f"<!-- {section}: end -->"
     changed, count = re.subn(

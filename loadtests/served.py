@@ -103,7 +103,7 @@ class Served:
         self.config = config
         self.url = ""
         self._process: subprocess.Popen[bytes] | None = None
-        self._write_config()
+        self.write_config()
 
     def __repr__(self) -> str:
         return f"<Served {self.url or 'not running'}>"
@@ -131,6 +131,10 @@ class Served:
         """For ``tierproxy.cli.client.ObjectClient``."""
         return Door(*self.address, access_key_id=ACCESS_KEY_ID, secret=SECRET)
 
+    def line(self) -> list[str]:
+        """The command that runs."""
+        return [sys.executable, "-m", "tierproxy", "serve", "--config", str(self.file)]
+
     def resident(self) -> int:
         """Bytes of memory the process has now (RSS); 0 when it has none any more."""
         try:
@@ -143,9 +147,8 @@ class Served:
         with self.log.open("ab") as log:
             begin = log.tell()
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tierproxy", "serve", "--config", str(self.file)],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=ENVIRONMENT,
-            )  # fmt: skip
+                self.line(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=ENVIRONMENT
+            )
         deadline = time.monotonic() + STARTING
         while time.monotonic() < deadline and self._process.poll() is None:
             text = self.log.read_bytes()[begin:].decode(errors="replace")
@@ -187,7 +190,7 @@ class Served:
             process.kill()
             process.wait()
 
-    def _write_config(self) -> None:
+    def write_config(self) -> None:
         """Secrets go into files of their own, as the configuration wants them."""
         secrets: Mapping[str, str] = {"secret": SECRET, "alt-secret": self.config.alt.secret_access_key}
         for name, secret in secrets.items():

@@ -1,4 +1,4 @@
-"""A real S3 server for the whole test session. Use it with ``pytest_plugins = ["tests.fixtures_seaweed"]``."""
+"""A real S3 server for the whole test session. Import the fixtures where they are used."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The programs that tests drive: curl, rclone, s3cmd, s3fs, bindfs and fuse3; Dovecot; chromium; npm, for what the browser
-# tests load; promtool; nginx; valgrind.
+# tests load; promtool; nginx; valgrind; systemd-analyze.
 # Installs what is missing when run as root, says what to install otherwise. With CI set, missing programs are an error:
 # CI must not skip tests silently. With arguments: of these packages only; some are installed only when they are named
 # (what loadtests/bench_compare.py measures beside tierproxy).
@@ -12,6 +12,7 @@ declare -A package_of=([curl]=curl [rclone]=rclone [s3cmd]=s3cmd [s3fs]=s3fs [fu
   [chromium]=chromium [npm]=npm [promtool]=prometheus
   [/usr/sbin/dovecot]=dovecot-core [/usr/lib/dovecot/imap]=dovecot-imapd [/usr/lib/dovecot/lmtp]=dovecot-lmtpd
   [/usr/lib/dovecot/pop3]=dovecot-pop3d
+  [systemd-analyze]=systemd
   [valgrind]=valgrind [/usr/sbin/nginx]=nginx-light [/usr/sbin/varnishd]=varnish [redis-server]=redis-server [wrk]=wrk)
 only_named=(varnish redis-server wrk)
 policy=/usr/sbin/policy-rc.d

@@ -20,8 +20,12 @@ TierproxyError
 │   ├── BlobMissing             the blob's file is not there
 │   ├── BlobCorrupt             truncated, bit-flipped, foreign or torn
 │   └── DiskUnavailable         EIO, EROFS and the like
+│       └── DiskHangs           a call did not return in time; it may yet
 ├── AltError                    the alt tier could not do it
 │   ├── AltUnavailable          nothing changed there; try again
+│   │   ├── AltDown             alt was not asked, because it is down; carries ``retry_after``
+│   │   ├── AltDeferred         not this time, and alt's health is not the reason
+│   │   └── AltBusy             it was not even asked: too many of our own requests wait for it
 │   ├── AltUncertain            a change may or may not have happened; a HEAD decides
 │   ├── AltRefused              permission or quota; trying again will not help until an operator acts
 │   │   └── AltCannotHold       this server can never hold an object of that name
@@ -145,6 +149,10 @@ class DiskUnavailable(DiskError):
     """The disk does not work."""
 
 
+class DiskHangs(DiskUnavailable):
+    """A call to the disk did not return in time. It may do so later."""
+
+
 class AltError(TierproxyError):
     """The alt tier could not do it."""
 
@@ -153,6 +161,27 @@ class AltUnavailable(AltError):
     """The alt tier does not answer; nothing changed there."""
 
     hint = "check the network and the S3 server; the node tries again by itself"
+
+
+class AltBusy(AltUnavailable):
+    """The alt tier was not asked: too many requests wait for it already. Says nothing of its health."""
+
+    hint = "many clients read or send slowly; raise [alt] concurrency"
+
+
+class AltDown(AltUnavailable):
+    """The alt tier is down and was not asked. ``retry_after``: seconds until it is tried again."""
+
+    def __init__(self, message: str = "", *, retry_after: float = 1.0, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class AltDeferred(AltUnavailable):
+    """The alt tier could not do this one thing now, which says nothing of its health: a conflict, a copy whose source
+    changed, a 404 that something before S3 has written."""
+
+    hint = "the node or its client tries again"
 
 
 class AltUncertain(AltError):

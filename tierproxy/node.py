@@ -23,13 +23,16 @@ from tierproxy.logs import event
 from tierproxy.mail.names import Naming
 from tierproxy.metrics import Activity, Exposition
 from tierproxy.near.store import NearStore
-from tierproxy.ports import Alarms, Catalogue, Clock, DiskTier, Hot, Stubs, Versions
+from tierproxy.offload import WatchedPool
+from tierproxy.ports import Alarms, Catalogue, Clock, Condition, DiskTier, Hot, Stubs, Versions
 from tierproxy.purge.pressure import PressurePurge
 from tierproxy.purge.service import PurgeService
 from tierproxy.store.bookkeeping import Bookkeeping
 from tierproxy.store.buckets import Buckets
 from tierproxy.store.counters import Counters
+from tierproxy.store.disk_health import DiskHealth
 from tierproxy.store.flight import Flights
+from tierproxy.store.health import AltHealth
 from tierproxy.store.leases import Leases
 from tierproxy.store.lookup import Lookup
 from tierproxy.store.policies import Policies
@@ -109,6 +112,9 @@ class Parts:
     history: History
     versions: Versions
     near: NearStore
+    alt_health: AltHealth
+    disk_health: DiskHealth
+    disk_calls: WatchedPool
     check_alt: Callable[[], Awaitable[None]] | None = None
     metrics: Exposition | None = None
     activity: Callable[[], Activity] = Activity
@@ -116,6 +122,10 @@ class Parts:
     ready: bool = False
     works: list[tuple[Callable[[], Awaitable[None]], str]] = field(default_factory=list)
     closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+
+    def conditions(self) -> list[Condition]:
+        """loop. How the tiers are: the disk, then alt for each bucket."""
+        return [*self.disk_health.conditions(), *self.alt_health.conditions()]
 
     @property
     def purge(self) -> PressurePurge:
@@ -198,7 +208,7 @@ class Node:
         await parts.history.stop()
         totals = parts.catalogue.queue_totals()
         with contextlib.suppress(TierproxyError):
-            parts.mark.write(parts.catalogue.committed())
+            await self._note()
         for close in reversed(parts.closers):
             with contextlib.suppress(TierproxyError):
                 await close()
@@ -212,10 +222,16 @@ class Node:
         await self.parts.purges.stop()
         await self.parts.scrub.stop()
 
+    async def _note(self) -> None:
+        """Not on the loop, which must go on when the disk does not."""
+        committed, mark = self.parts.catalogue.committed(), self.parts.mark
+        if committed != mark.noted:
+            await self.parts.disk_calls.run(mark.write, committed)
+
     async def _note_commits(self) -> None:
         while True:
             await self.parts.clock.sleep(MARK_PERIOD)
-            self.parts.mark.write(self.parts.catalogue.committed())
+            await self._note()
 
     def reload(self, config: Config) -> None:
         """loop. Apply the reloadable options of ``config``; the others wait for the next start."""
@@ -229,6 +245,7 @@ class Node:
         parts.purges.reload(config)
         parts.queue.reload(config.queue)
         parts.scrub.reload(config.scrub)
+        parts.disk_health.reload(config.disk)
         parts.history.reload(config.history)
         parts.versions.all_changed()  # who writes to a bucket may be another now
         if self.server is not None:
@@ -253,6 +270,7 @@ class Node:
             (parts.stubbing.run, "stubs"),
             (parts.history.run, "history"),
             (parts.recovery.run, "recovery"),
+            (parts.disk_health.run, "disk-health"),
             (parts.store.multipart.keep_expiring, "multipart-expiry"),
         ]
         works += [*parts.purges.works(), *parts.works]

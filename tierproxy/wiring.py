@@ -10,17 +10,19 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
-from tierproxy.alt.limit import Counted
-from tierproxy.alt.opening import alt_check, open_alt
-from tierproxy.catalogue import SqliteCatalogue, catalogue_file
+from tierproxy.alt.limit import Counted, most_connections
+from tierproxy.alt.opening import OwnThreads, alt_check, open_alt
+from tierproxy.catalogue import SqliteCatalogue, catalogue_file, refuse_newer_file
 from tierproxy.clock import SystemClock
 from tierproxy.config.sections import Config
 from tierproxy.disk.blobs import DiskBlobs
 from tierproxy.disk.fsio import Files
+from tierproxy.disk.guarded import GuardedDisk
 from tierproxy.disk.inline import InlineBodies
 from tierproxy.disk.lock import DataLock
 from tierproxy.disk.mark import CommitMark
-from tierproxy.errors import ConfigError
+from tierproxy.disk.ownership import close_to_others
+from tierproxy.formats import record, refuse_newer
 from tierproxy.history.log import History, HistoryWriter, NoHistory
 from tierproxy.hot.memory import memory_tier
 from tierproxy.mail.names import Naming
@@ -37,7 +39,9 @@ from tierproxy.s3api.auth import Authenticator
 from tierproxy.s3api.lane.lane import HitLane
 from tierproxy.s3api.lane.ports import Lane
 from tierproxy.server import ObjectServer
-from tierproxy.server.descriptors import kept_descriptors
+from tierproxy.server.descriptors import allowed_connections, kept_descriptors
+from tierproxy.server.hits_first import HitsFirst
+from tierproxy.server.openings import Openings
 from tierproxy.server.shared_server import SharedServer
 from tierproxy.store.alarms import AlarmBoard
 from tierproxy.store.around import Around
@@ -51,10 +55,12 @@ from tierproxy.store.describing import Describing
 from tierproxy.store.feed import ChangeFeed
 from tierproxy.store.fill import FillChoice
 from tierproxy.store.flight import Flights
+from tierproxy.store.guarded import Guarded
 from tierproxy.store.health import AltHealth
 from tierproxy.store.jobs import AltWrites, Jobs
 from tierproxy.store.leases import Leases
 from tierproxy.store.listing import Listings
+from tierproxy.store.look_through import LookThrough
 from tierproxy.store.lookup import Lookup
 from tierproxy.store.multipart import Multipart
 from tierproxy.store.order import KeyOrder
@@ -74,6 +80,7 @@ from tierproxy.store.upload import UploadQueue
 from tierproxy.store.versioned import VersionedCatalogue
 from tierproxy.store.writer import Writer
 from tierproxy.stubs.heads import NoStubs, open_stubs
+from tierproxy.wiring_disk import DiskFollowers, WatchedDisk, accounting, closing, refuse_lost_catalogue
 from tierproxy.wiring_worker import authenticator, setup_of, share_of_memory
 
 
@@ -90,6 +97,7 @@ class Doors:
     mark: CommitMark
     naming: Naming
     versions: VersionTable
+    watched: WatchedDisk
     stubs: Stubs = field(default_factory=NoStubs)
     random: Callable[[], float] = random.random
     open_history: Callable[[Alarms], History] = lambda alarms: NoHistory()
@@ -98,29 +106,36 @@ class Doors:
 
 def assemble(doors: Doors) -> Parts:
     """loop. Wire a store and everything that works beside it; nothing is started."""
-    doors = replace(doors, catalogue=VersionedCatalogue(doors.catalogue, doors.versions).port)
-    config, clock, catalogue, disk, hot = doors.config, doors.clock, doors.catalogue, doors.disk, doors.hot
+    config, clock, hot, tasks, alarms = doors.config, doors.clock, doors.hot, Tasks(), AlarmBoard()
+    disk_health = doors.watched.health(alarms, clock, config)
+    commits, guard = doors.watched.commits(tasks, disk_health), GuardedDisk(doors.disk)
+    catalogue, disk = VersionedCatalogue(doors.catalogue, doors.versions, commits).port, guard.port
+    doors = replace(doors, catalogue=catalogue)
     alt = doors.alt if isinstance(doors.alt, Counted) else Counted(doors.alt, clock)
-    alarms, counters, tasks, order = AlarmBoard(), Counters(), Tasks(), KeyOrder()
+    counters, order = Counters(), KeyOrder()
     history = doors.open_history(alarms)
     naming, leases = doors.naming, Leases()
     policies = Policies(config, clock, naming.of)
-    space = accounting(doors)
+    space = accounting(config.disk, catalogue, disk)
     stubbing = Stubbing(doors.stubs, disk, clock, config.stubs)
     shelf = Shelf(
         disk=disk, catalogue=catalogue, hot=hot, space=space, tasks=tasks, clock=clock, counters=counters,
         alarms=alarms, history=history, held=leases.held, stubbing=stubbing,
     )  # fmt: skip
+    health = AltHealth(alarms, clock, config.alt, random=doors.random, buckets=policies.configured)
+    guarded = Guarded(alt, health)
+    if alt.budget is not None:
+        alt.budget.steady = health.steady
     buckets = Buckets(
-        catalogue=catalogue, alt=alt, policies=policies, tasks=tasks, clock=clock, dynamic=config.dynamic_buckets
+        catalogue=catalogue, alt=guarded, policies=policies, tasks=tasks, clock=clock, dynamic=config.dynamic_buckets
     )
     lookup = Lookup(
-        catalogue=catalogue, alt=alt, buckets=buckets, policies=policies, order=order, shelf=shelf, tasks=tasks,
+        catalogue=catalogue, alt=guarded, buckets=buckets, policies=policies, order=order, shelf=shelf, tasks=tasks,
         clock=clock, alarms=alarms,
     )  # fmt: skip
     choice = FillChoice(policies, clock)
     flights = Flights(
-        alt=alt, disk=disk, catalogue=catalogue, hot=hot, space=space, shelf=shelf, lookup=lookup, choice=choice,
+        alt=guarded, disk=disk, catalogue=catalogue, hot=hot, space=space, shelf=shelf, lookup=lookup, choice=choice,
         tasks=tasks, clock=clock, counters=counters, leases=leases,
         stubbing=stubbing, etag_is_md5=config.alt.server_side_encryption != "aws:kms",
     )  # fmt: skip
@@ -131,12 +146,12 @@ def assemble(doors: Doors) -> Parts:
     )  # fmt: skip
     bookkeeping = Bookkeeping(catalogue, clock, naming.fingerprint(), config.counting)
     reader = Reader(
-        hot=hot, disk=disk, alt=alt, catalogue=catalogue, lookup=lookup, flights=flights, choice=choice, shelf=shelf,
-        tally=tally, leases=leases, counters=counters, clock=clock, stubbing=stubbing,
+        hot=hot, disk=disk, only_copies=doors.disk, alt=guarded, catalogue=catalogue, lookup=lookup, flights=flights,
+        choice=choice, shelf=shelf, tally=tally, leases=leases, counters=counters, clock=clock, stubbing=stubbing,
+        disk_health=disk_health,
     )  # fmt: skip
-    health = AltHealth(alarms)
-    writes = AltWrites(alt, health)
-    jobs = Jobs(catalogue=catalogue, disk=disk, writes=writes, alarms=alarms, shelf=shelf)
+    writes = AltWrites(guarded, alt, health)
+    jobs = Jobs(catalogue=catalogue, disk=doors.disk, writes=writes, alarms=alarms, shelf=shelf)
     queue = UploadQueue(
         catalogue=catalogue, perform=jobs.perform, clock=clock, settings=config.queue,
         max_bytes=config.disk.max_bytes, random=doors.random, counters=counters, alarms=alarms,
@@ -147,7 +162,7 @@ def assemble(doors: Doors) -> Parts:
         clock=clock, counters=counters, tally=tally, patience=patience,
     )  # fmt: skip
     describing = Describing(policies=policies, named=naming.said, clock=clock)
-    around = Around(alt=alt, changes=changes, order=order, space=space, tasks=tasks, describing=describing)
+    around = Around(alt=guarded, changes=changes, order=order, space=space, tasks=tasks, describing=describing)
     writer = Writer(
         disk=disk, catalogue=catalogue, changes=changes, around=around, buckets=buckets, policies=policies,
         order=order, space=space, queue=queue, health=health, tasks=tasks, clock=clock, counters=counters,
@@ -158,15 +173,17 @@ def assemble(doors: Doors) -> Parts:
         queue=queue, health=health, tasks=tasks, clock=clock, counters=counters, tally=tally,
     )  # fmt: skip
     copier = Copier(
-        alt=alt, disk=disk, lookup=lookup, buckets=buckets, reader=reader, writer=writer, changes=changes,
+        alt=guarded, disk=disk, lookup=lookup, buckets=buckets, reader=reader, writer=writer, changes=changes,
         order=order, space=space, tasks=tasks, clock=clock, leases=leases, describing=describing,
-        stubbing=stubbing, patience=patience, health=health,
+        stubbing=stubbing, patience=patience, health=health, follow=alt,
     )  # fmt: skip
     multipart = Multipart(
         disk=disk, catalogue=catalogue, buckets=buckets, reader=reader, writer=writer, space=space, order=order,
         tasks=tasks, clock=clock, policies=policies, describing=describing,
     )  # fmt: skip
-    listings = Listings(catalogue=catalogue, alt=alt, buckets=buckets, policies=policies)
+    listings = Listings(
+        catalogue=catalogue, alt=guarded, buckets=buckets, policies=policies, recent=lookup.changes
+    )  # fmt: skip
     feed = ChangeFeed(catalogue.find)
     shelf.on_news.append(feed.tell)
     store = TieredStore(
@@ -179,6 +196,8 @@ def assemble(doors: Doors) -> Parts:
         catalogue=catalogue, disk=disk, mender=shelf, clock=clock, alarms=alarms, settings=config.scrub,
         first_generation=catalogue.next_generation(),
     )  # fmt: skip
+    look = LookThrough(catalogue=catalogue, disk=doors.disk, mender=shelf, order=order, leases=leases)
+    DiskFollowers(guard, space, doors.versions, scrub).follow(disk_health, look)
     recovery = Recovery(disk=disk, catalogue=catalogue, lookup=lookup, buckets=buckets, clock=clock)
     near = NearStore(
         table=doors.versions.table, find=catalogue.find, exclusive=buckets.exclusive,
@@ -190,25 +209,9 @@ def assemble(doors: Doors) -> Parts:
         counters=counters, policies=policies, buckets=buckets, lookup=lookup, flights=flights, tally=tally,
         leases=leases, bookkeeping=bookkeeping, naming=naming, stubs=doors.stubs, stubbing=stubbing,
         queue=queue, recovery=recovery, purges=purges, scrub=scrub, tasks=tasks, store=store, mark=doors.mark,
-        history=history, versions=doors.versions, near=near, closers=doors.closers,
+        history=history, versions=doors.versions, near=near, closers=doors.closers, alt_health=health,
+        disk_health=disk_health, disk_calls=doors.watched.threads,
     )  # fmt: skip
-
-
-def closing(near: NearStore) -> Callable[[], Awaitable[None]]:
-    """What gives back the files that ``near`` holds."""
-
-    async def close() -> None:
-        near.close()
-
-    return close
-
-
-def accounting(doors: Doors) -> Space:
-    """The disk budget, with what is on disk now."""
-    catalogue = doors.catalogue
-    buckets = {bucket.name: catalogue.totals(bucket.name).blob_bytes for bucket in catalogue.buckets()}
-    used = catalogue.totals().blob_bytes + catalogue.part_bytes()
-    return Space(doors.config.disk, used, doors.disk.free, buckets)
 
 
 def purging(doors: Doors, store: TieredStore, space: Space, alarms: Alarms) -> PurgeService:
@@ -225,25 +228,30 @@ def purging(doors: Doors, store: TieredStore, space: Space, alarms: Alarms) -> P
 
 
 async def open_local(
-    config: Config, alt: AltTier, clock: Clock, files: Files | None = None, *, shared: bool = True
-) -> Doors:
+    config: Config, alt: AltTier, clock: Clock, files: Files | None = None, *, shared: bool = True,
+    calls_clock: Clock | None = None,
+) -> Doors:  # fmt: skip
     """The data directory's side: lock, disk tier, catalogue, memory tier. Raises ConfigError, DataDirectoryInUse,
     DiskError; what was opened before the failure is closed again. ``alt`` is closed with the rest. ``shared``: other
-    processes find the version table."""
+    processes find the version table. ``calls_clock``: by which calls to the disk hang: the machine's."""
     files = files or Files()
     root = Path(config.node.data_dir).expanduser()
     closers: list[Callable[[], Awaitable[None]]] = [alt.close]
     try:
+        refuse_newer(root)  # before the lock, which is a file that would be changed
+        refuse_newer_file(catalogue_file(root))
+        close_to_others(root, files)
         lock = DataLock.take(root, files)
 
         async def unlock() -> None:
             lock.release()
 
         closers.append(unlock)
-        blob_threads = ThreadPool("blobs", config.disk.threads)
+        record(root, files, version("tierproxy"))
+        watched = WatchedDisk(root, files, config.disk, calls_clock or SystemClock())
         page_threads = ThreadPool("catalogue", 2)
-        closers += [blob_threads.close, page_threads.close]
-        disk = await DiskBlobs.start(root, files, blob_threads, clock, os.urandom)
+        closers += [watched.close, page_threads.close]
+        disk = await DiskBlobs.start(root, files, watched.threads, clock, os.urandom)
         closers.append(disk.close)
         refuse_lost_catalogue(root)
         refuse_slow(config.naming)
@@ -269,7 +277,7 @@ async def open_local(
     hot = memory_tier(share_of_memory(config).memory)
     return Doors(
         config=config, clock=clock, catalogue=catalogue, disk=disk, alt=alt, hot=hot, mark=mark, naming=naming,
-        versions=versions, stubs=stubs, closers=closers,
+        versions=versions, watched=watched, stubs=stubs, closers=closers,
         open_history=history_opener(config, root, files, clock, closers),
     )  # fmt: skip
 
@@ -288,21 +296,12 @@ def history_opener(
     )  # fmt: skip
 
 
-def refuse_lost_catalogue(root: Path) -> None:
-    """Blobs without a catalogue: to begin a new one would make leftovers of all of them, dirty mail included. Raises
-    ConfigError."""
-    if not catalogue_file(root).exists() and any((root / "blobs").glob("*/*/*")):
-        raise ConfigError(
-            f"{root} holds blobs and no catalogue",
-            hint="run `tierproxy catalogue rebuild`",
-        )
-
-
 def build(
-    config: Config, *, clock: Clock | None = None, alt: AltTier | None = None, config_file: Path | None = None
-) -> Node:
+    config: Config, *, clock: Clock | None = None, alt: AltTier | None = None, config_file: Path | None = None,
+    openings: Openings | None = None,
+) -> Node:  # fmt: skip
     """A node for ``config``, not started. ``alt`` replaces the S3 server of the configuration (tests, demo);
-    ``config_file``: where ``config`` is from, for child processes."""
+    ``config_file``: where ``config`` is from, for child processes; ``openings``: what was opened for listeners."""
     time = clock or SystemClock()
 
     async def open_parts() -> Parts:
@@ -316,8 +315,8 @@ def build(
     from tierproxy.wiring_admin import admin_server  # FastAPI: only where a node is built
 
     return Node(
-        open_parts, lambda parts: object_server(config, parts),
-        lambda parts: admin_server(config, parts, config_file=config_file),
+        open_parts, lambda parts: object_server(config, parts, openings),
+        lambda parts: admin_server(config, parts, config_file=config_file, openings=openings),
     )  # fmt: skip
 
 
@@ -337,7 +336,8 @@ def watch(parts: Parts) -> None:
             catalogue=parts.catalogue, alt=parts.alt, hot=parts.hot, stubs=parts.stubs, space=parts.space,
             counters=parts.counters,
             queue=parts.queue, purges=parts.purges, scrub=parts.scrub, history=parts.history, lag=lag,
-            measured=measured, activity=activity,
+            measured=measured, activity=activity, conditions=parts.conditions,
+            refused=lambda: parts.alt_health.refused,
         )
     )  # fmt: skip
 
@@ -359,7 +359,15 @@ def hit_lane(config: Config, near: Near, memory: Hot, keys: Authenticator, clock
     return HitLane(near, memory, keys, clock, domain=config.listen.domain, folder_class=naming.folder_class)
 
 
-def object_server(config: Config, parts: Parts) -> Server:
+def hits_first(parts: Parts) -> HitsFirst | None:
+    """What slows reads of alt down while hits need the loop."""
+    if not isinstance(parts.alt, OwnThreads):
+        return None
+    pace = parts.alt.pace
+    return HitsFirst(pace.allow, lambda: pace.begun)
+
+
+def object_server(config: Config, parts: Parts, openings: Openings | None = None) -> Server:
     """The object port. Raises ConfigError."""
     keys, spans = authenticator(config, parts.clock), traced(config, parts)
     app = ObjectApp(
@@ -367,13 +375,21 @@ def object_server(config: Config, parts: Parts) -> Server:
         folder_class=parts.naming.folder_class, spans=spans,
     )  # fmt: skip
     lane = hit_lane(config, parts.near, parts.hot, keys, parts.clock, parts.naming)
+    most = allowed_connections(config.listen, others=most_connections(config.alt.concurrency))
     if lane is not None and config.hit_workers:
         shared = SharedServer(
             config.listen, app, parts.clock, lane=lane, setup=lambda: setup_of(parts.config), served=app.served,
-            alarms=parts.alarms,
+            alarms=parts.alarms, openings=openings, most=most, hits_first=hits_first(parts),
         )  # fmt: skip
-        parts.activity = lambda: Activity(shared.connections, app.running, app.answers, shared.workers)
+        parts.activity = lambda: Activity(
+            shared.connections, app.running, app.answers, shared.workers, shared.overload() | app.turns.told()
+        )
         return shared
-    server = ObjectServer(config.listen, app, parts.clock, lane=lane, served=app.served)
-    parts.activity = lambda: Activity(server.connections, app.running, app.answers)
+    server = ObjectServer(
+        config.listen, app, parts.clock, lane=lane, served=app.served, openings=openings, most=most,
+        hits_first=hits_first(parts),
+    )  # fmt: skip
+    parts.activity = lambda: Activity(
+        server.connections, app.running, app.answers, overload=server.overload() | app.turns.told()
+    )
     return server

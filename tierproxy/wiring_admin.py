@@ -23,6 +23,7 @@ from tierproxy.disk.fsio import Files
 from tierproxy.node import Admin, Parts
 from tierproxy.offload import ThreadPool
 from tierproxy.server import AdminServer
+from tierproxy.server.openings import Openings
 
 
 def services(parts: Parts, *, config_file: Path | None = None) -> Services:
@@ -38,7 +39,8 @@ def services(parts: Parts, *, config_file: Path | None = None) -> Services:
         naming=parts.naming,
         queue=parts.queue, purges=parts.purges, scrub=parts.scrub, store=parts.store, tally=parts.tally,
         history=parts.history, desk=desk, files=Files(), started_at=parts.clock.now(),
-        ready=lambda: parts.ready, object_url=lambda: parts.object_url,
+        ready=lambda: parts.ready, object_url=lambda: parts.object_url, conditions=parts.conditions,
+        workers=lambda: parts.activity().workers,
         **({"render_metrics": parts.metrics.page} if parts.metrics else {}),
     )  # fmt: skip
 
@@ -57,11 +59,13 @@ def site(services: Services, parts: Parts) -> Site:
     return Site(api=(*reads, *changes), pages=dashboard_pages, assets=dashboard_assets())
 
 
-def admin_server(config: Config, parts: Parts, *, config_file: Path | None = None) -> Admin | None:
+def admin_server(
+    config: Config, parts: Parts, *, config_file: Path | None = None, openings: Openings | None = None
+) -> Admin | None:  # fmt: skip
     """The admin port, if there is to be one. Raises ConfigError, DiskError."""
     if not config.admin.enabled:
         return None
     threads = ThreadPool("login", 1, nice=DESK_NICE)
     parts.closers.append(threads.close)
     found = services(parts, config_file=config_file)
-    return AdminServer(config.admin, AdminPort(found, threads, site(found, parts)), parts.clock)
+    return AdminServer(config.admin, AdminPort(found, threads, site(found, parts)), parts.clock, openings=openings)

@@ -18,11 +18,11 @@ from tests.admin.served import BOB, OPERATOR_TOKEN, bearer
 from tests.admin.whole import lived_in, session, whole
 from tierproxy.admin.attempts import _network
 from tierproxy.admin.origin import Origins, plain
+from tierproxy.config.depth import MOST_PARTS, deep_line
 from tierproxy.config.operators import AdminSection
 from tierproxy.config.sections import Config
 from tierproxy.desk import rules as rule_desk
 from tierproxy.logs import JsonFormatter, TextFormatter
-from tierproxy.rules.depth import MOST_PARTS, deep_line
 from tierproxy.rules.language import parse
 from tierproxy.rules.lint import Patience, lint
 from tierproxy.server.admin_server import MOST_CONNECTIONS, MOST_OF_ONE, Crowd

@@ -117,6 +117,18 @@ async def test_an_alarm_and_its_facts_are_in_the_status(tmp_path: Path) -> None:
         assert (alarm.alarm, alarm.subject, alarm.facts) == (ALARM, BUCKET, {"error": "refused", "tries": 3})
 
 
+async def test_the_state_of_both_tiers_is_in_the_status(tmp_path: Path) -> None:
+    async with reads(tmp_path) as one:
+        now = one.rig.parts.clock.monotonic()
+        one.rig.parts.alt_health.silent(BUCKET, now, AltUnavailable("no route"))
+        found = Status.model_validate(await one.get("/status"))
+        assert [(tier.tier, tier.state) for tier in found.health] == [("disk", "normal"), ("alt", "down")]
+        alt = found.health[1]
+        assert (alt.subject, alt.reason) == (BUCKET, "changes: no route")
+        assert alt.changes
+        assert found.workers is None
+
+
 async def test_many_who_ask_for_the_status_cost_one_look_a_second(tmp_path: Path, monkeypatch: Any) -> None:
     looks = 0
 

@@ -20,6 +20,7 @@ from tierproxy.config.sections import AltSection, BucketSection
 from tierproxy.config.values import Duration
 from tierproxy.errors import (
     AltCorrupt,
+    AltDeferred,
     AltError,
     AltMissing,
     AltPrecondition,
@@ -177,7 +178,7 @@ async def test_a_missing_bucket_is_never_a_missing_object(name: ObjectName) -> N
 
 @KEYS
 async def test_a_404_that_is_not_s3s_is_never_a_missing_object(name: ObjectName) -> None:
-    assert await failures(says(404, body=b"<html>nothing here</html>"), name, (get, head)) == [AltUnavailable] * 2
+    assert await failures(says(404, body=b"<html>nothing here</html>"), name, (get, head)) == [AltDeferred] * 2
 
 
 @KEYS
@@ -198,7 +199,7 @@ async def test_a_failed_condition_is_a_precondition(name: ObjectName) -> None:
 
 @KEYS
 async def test_a_conflict_of_two_creators_can_be_tried_again(name: ObjectName) -> None:
-    assert await failures(says(409, "ConditionalRequestConflict"), name, (create,)) == [AltUnavailable]
+    assert await failures(says(409, "ConditionalRequestConflict"), name, (create,)) == [AltDeferred]
 
 
 @KEYS

@@ -38,14 +38,16 @@ async def test_a_put_that_happened_and_cannot_be_verified_is_uncertain(name: Obj
 
 
 @KEYS
-async def test_deleting_what_is_not_there_is_fine(name: ObjectName) -> None:
+async def test_deleting_what_is_not_there_is_fine(name: ObjectName, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tierproxy.alt.denials.DOUBT", 0.0)
     async with liar(says(404, "NoSuchKey")) as server, alt_at(server.endpoint) as alt:
         await alt.delete(name)
 
 
-async def test_deleting_what_is_not_there_is_fine_inside_a_200_too() -> None:
+async def test_deleting_what_is_not_there_is_fine_inside_a_200_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tierproxy.alt.denials.DOUBT", 0.0)
     answer = b"<DeleteResult><Error><Key>u/1</Key><Code>NoSuchKey</Code><Message>m</Message></Error></DeleteResult>"
-    async with liar(says(200, body=answer)) as server, alt_at(server.endpoint) as alt:
+    async with liar(in_turn(says(200, body=answer), says(404, "NoSuchKey"))) as server, alt_at(server.endpoint) as alt:
         await alt.delete(NAME)
 
 

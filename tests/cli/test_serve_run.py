@@ -16,6 +16,8 @@ from tierproxy.config.sections import Config
 class Idle:
     """Started, it asks the process to end."""
 
+    url = "http://127.0.0.1:1"
+
     def __init__(self) -> None:
         self.stopped_with = -1
 
@@ -36,6 +38,6 @@ def thawed() -> Iterator[None]:
 @pytest.mark.usefixtures("thawed")
 async def test_collections_do_not_look_at_what_the_start_left(monkeypatch: pytest.MonkeyPatch) -> None:
     node = Idle()
-    monkeypatch.setattr(serve, "build", lambda config, config_file: node)
+    monkeypatch.setattr(serve, "build", lambda config, **_: node)
     await serve.run(Config(), None)
     assert node.stopped_with > 10_000

@@ -113,6 +113,8 @@ def test_status_tells_people_whether_mail_is_safe(both: Live) -> None:
     shown = run("status", "--config", both.file).stdout
     assert "everything is on alt" in shown
     assert "alt       takes changes" in shown
+    assert "health    disk: normal" in shown
+    assert "          alt, bucket mail: normal" in shown
     assert "rules     version 1" in shown
     with no_door(both):
         assert "none is to be had" in run("status", "--config", both.file).stdout

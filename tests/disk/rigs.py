@@ -10,8 +10,9 @@ from pathlib import Path
 from tierproxy.clock import SystemClock
 from tierproxy.disk.blobs import DiskBlobs
 from tierproxy.disk.fsio import Files
+from tierproxy.disk.guarded import GuardedDisk
 from tierproxy.disk.layout import DataDirectory
-from tierproxy.offload import ThreadPool
+from tierproxy.offload import ThreadPool, WatchedPool
 from tierproxy.testing.contracts.disk import Rig
 
 
@@ -34,6 +35,21 @@ async def disk_rig(root: Path, files: Files) -> AsyncIterator[Rig]:
     async with disk_tier(root, files) as disk:
         yield Rig(disk, lambda name, offset: flip(paths.blob(name), offset), lambda name: paths.blob(name).unlink())
         assert list(paths.staging.iterdir()) == []
+
+
+@asynccontextmanager
+async def watched_rig(root: Path, files: Files) -> AsyncIterator[Rig]:
+    """As ``disk_rig``, with threads that watch their calls, and a guard that is open."""
+    paths, pool = DataDirectory(root), WatchedPool("disk", 4, SystemClock(), patience=60)
+    files.pulse = pool.pulse
+    try:
+        disk = GuardedDisk(await DiskBlobs.start(root, files, pool, SystemClock())).port
+        yield Rig(disk, lambda name, offset: flip(paths.blob(name), offset), lambda name: paths.blob(name).unlink())
+        await disk.close()
+    finally:
+        await pool.close()
+    assert list(paths.staging.iterdir()) == []
+    assert open_files(root) == []
 
 
 def flip(path: Path, offset: int, bit: int = 1) -> None:

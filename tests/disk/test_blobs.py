@@ -19,7 +19,8 @@ from tierproxy.disk.descriptor import Descriptor
 from tierproxy.disk.digest import BodyDigest
 from tierproxy.disk.fsio import Files
 from tierproxy.disk.layout import DataDirectory
-from tierproxy.disk.staged import INLINE, MEMORY, StagedFile
+from tierproxy.disk.staged import INLINE, MEMORY
+from tierproxy.disk.staged_file import StagedFile
 from tierproxy.errors import BlobCorrupt, BlobMissing, DiskError, DiskUnavailable, OutOfSpace
 from tierproxy.model import SealedBlob
 from tierproxy.offload import ThreadPool
@@ -396,9 +397,9 @@ class CountingPool(ThreadPool):
         self.hops += 1
         return await super().run(call, *args)
 
-    def begin(self, call: Callable[[], None]) -> None:
+    def begin(self, call: Callable[[], None], late: Callable[[BaseException], None]) -> None:
         self.hops += 1
-        super().begin(call)
+        super().begin(call, late)
 
 
 async def test_a_small_object_takes_one_hop_to_write_and_one_to_read(tmp_path: Path) -> None:

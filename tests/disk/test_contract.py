@@ -10,8 +10,15 @@ import pytest
 from tierproxy.disk.fsio import Files
 from tierproxy.testing.contracts.disk import PROMISES, Promise
 from tierproxy.testing.crash import CrashFiles, FaultyFiles
+from tierproxy.testing.hanging import SickFiles
 
-from .rigs import disk_rig
+from .rigs import disk_rig, watched_rig
+
+
+@pytest.mark.parametrize("promise", PROMISES, ids=lambda promise: promise.__name__)
+async def test_a_watched_and_guarded_disk_tier_keeps_them_too(promise: Promise, tmp_path: Path) -> None:
+    async with watched_rig(tmp_path / "data", SickFiles()) as rig:
+        await promise(rig)
 
 
 @pytest.mark.parametrize("files", [Files, CrashFiles, FaultyFiles])

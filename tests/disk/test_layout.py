@@ -39,7 +39,7 @@ def test_a_new_directory_is_fsynced_into_its_parent_once(tmp_path: Path) -> None
     files = FaultyFiles()
     paths = DataDirectory(tmp_path / "a/b")
     paths.make(files)
-    assert (files.calls["mkdir"], files.calls["fsync_dir"]) == (6, 3)
+    assert (files.calls["mkdir"], files.calls["fsync_dir"]) == (7, 3)
     fan_out = FanOut(paths.blobs, files)
     before = files.calls["fsync_dir"]
     for _ in range(3):

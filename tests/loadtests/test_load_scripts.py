@@ -94,7 +94,7 @@ def test_locust_plays_mail_without_a_failure(tmp_path: Path) -> None:
 
 SCRIPTS = [
     "outage.py", "stampede.py", "large.py", "bench_store.py", "bench_plan.py", "bench_dashboard.py", "bench_scale.py",
-    "locustfile.py", "slow_readers.py",
+    "locustfile.py", "slow_readers.py", "torture.py", "soak.py",
 ]  # fmt: skip
 
 

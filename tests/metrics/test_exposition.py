@@ -9,15 +9,18 @@ import pytest
 
 from tests.metrics.promtool import needs_promtool, promtool
 from tests.metrics.watched import Scrape, scrape, watched
+from tierproxy.alt.budget import RetryBudget
 from tierproxy.alt.memory import MemoryAlt
-from tierproxy.config.sections import HistorySection, MemorySection, PurgeSection
+from tierproxy.config.sections import AltSection, HistorySection, MemorySection, PurgeSection
 from tierproxy.errors import AltUnavailable
 from tierproxy.metrics.exposition import ROOMS
 from tierproxy.metrics.families import Kind
 from tierproxy.model import Ack
 from tierproxy.purges import Drop, PurgeRun, RunKind, RunState
 from tierproxy.stats import CatalogueGauges
+from tierproxy.store.breaker import QUIET
 from tierproxy.store.counters import OTHER, REASONS, Counters
+from tierproxy.store.health import Side
 from tierproxy.testing.clock import VirtualClock
 from tierproxy.testing.faults import FaultyAlt
 from tierproxy.testing.rig import Rig
@@ -291,3 +294,58 @@ async def test_alt_s_failures_are_no_latencies(tmp_path: Path) -> None:
     assert found.value("tierproxy_alt_requests_total", operation="get", outcome="AltUnavailable") == 1
     assert found.values("tierproxy_alt_request_seconds_count", operation="get") == []
     assert found.value("tierproxy_gets_total", outcome="error") == 1
+
+
+async def test_a_tier_has_one_state_and_what_was_not_asked_of_it_is_counted(tmp_path: Path) -> None:
+    alt, clock = FaultyAlt(MemoryAlt()), VirtualClock()
+    async with watched(tmp_path, alt=alt, clock=clock) as rig:
+        await rig.put("u.1", b"a mail")
+        await rig.purge()
+        await clock.advance(QUIET)
+        alt.down()
+        for _ in range(AltSection().breaker_failures + 2):
+            with pytest.raises(AltUnavailable):
+                await rig.get("u.1")
+        found = await scrape(rig)
+        alt.heal()
+    states = _states(found)
+    assert states["alt", "mail"] == {"normal": 0, "unstable": 0, "down": 1, "probing": 0}
+    assert states["disk", ""] == {"normal": 1, "unstable": 0, "down": 0, "probing": 0}
+    assert found.value("tierproxy_tier_state_changes_total", tier="alt", bucket="mail") >= 1
+    assert found.value("tierproxy_alt_refused_requests_total", bucket="mail", side="reads") == 2
+    assert found.value("tierproxy_alt_refused_requests_total", bucket="mail", side="changes") == 0
+
+
+def _states(found: Scrape) -> dict[tuple[str, str], dict[str, float]]:
+    states: dict[tuple[str, str], dict[str, float]] = {}
+    for labels, value in found.samples("tierproxy_tier_state"):
+        states.setdefault((labels["tier"], labels["bucket"]), {})[labels["state"]] = value
+    return states
+
+
+async def test_buckets_that_clients_made_are_one_and_the_worst_of_them_shows(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    async with watched(tmp_path, clock=clock) as rig:
+        health = rig.parts.alt_health
+        await clock.advance(QUIET)
+        for bucket in ("made-1", "made-2"):
+            health.ended(health.visit(bucket, Side.READS))
+        await clock.advance(QUIET)
+        for _ in range(AltSection().breaker_failures):
+            health.ended(health.visit("made-1", Side.READS), AltUnavailable())
+        with pytest.raises(AltUnavailable):
+            health.visit("made-1", Side.READS)
+        found = await scrape(rig)
+    assert {labels["bucket"] for labels, _ in found.samples("tierproxy_tier_state")} == {"mail", "other", ""}
+    assert _states(found)["alt", "other"]["down"] == 1
+    assert found.value("tierproxy_alt_refused_requests_total", bucket="other", side="reads") == 1
+
+
+async def test_second_tries_are_counted_made_and_withheld(tmp_path: Path) -> None:
+    async with watched(tmp_path) as rig:
+        budget = rig.parts.alt.budget = RetryBudget(0.1)
+        for _ in range(15):
+            budget.second("mail")
+        found = await scrape(rig)
+    assert found.value("tierproxy_alt_second_tries_total", result="made") == 10
+    assert found.value("tierproxy_alt_second_tries_total", result="withheld") == 5

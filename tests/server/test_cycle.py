@@ -9,7 +9,7 @@ from typing import Any
 from weakref import ref
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from uvicorn.protocols.http.flow_control import FlowControl
 
@@ -95,6 +95,9 @@ class Exchange:
 def test_it_sends_what_uvicorn_sends_or_nothing(
     method: str, status: int, headers: Headers, body: bytes, keep_alive: bool
 ) -> None:
+    # Of an answer to HEAD the app's word on the length is taken: uvicorn fails where it is no number.
+    assume(method != "HEAD" or all(name != b"content-length" or value.isdigit() for name, value in headers))
+
     async def run() -> None:
         short, long = Exchange(method, keep_alive=keep_alive), Exchange(method, keep_alive=keep_alive)
         untouched = short.outcome

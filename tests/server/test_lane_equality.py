@@ -249,7 +249,9 @@ async def test_nonsense_behind_a_hit_is_refused_as_if_the_hit_had_been_answered_
 
 
 KEPT = [
-    request for what, request in (LANED | ORDINARY).items() if request.isascii() and not what.startswith(("close", "1.0"))
+    request
+    for what, request in (LANED | ORDINARY).items()
+    if request.isascii() and not what.startswith(("close", "1.0"))
 ]
 """Requests after which a client may go on. What a client sends behind the end may cost it the answers before; so may
 what the parser refuses, which is all that is not ASCII."""

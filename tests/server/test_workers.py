@@ -300,6 +300,7 @@ async def test_a_killed_worker_costs_its_own_connections_alone_and_another_takes
         for client in clients:
             await hit(client, 5)
         before = port.pids
+        assert [state.running for state in port.server.workers] == [True, True]
         port.kill(0)
         alive = 0
         for client in clients:
@@ -316,6 +317,7 @@ async def test_a_killed_worker_costs_its_own_connections_alone_and_another_takes
         await until(lambda: port.server.workers[0].pid != before[0])
         assert port.pids[1] == before[1]
         assert [state.restarts for state in port.server.workers] == [1, 0]
+        await until(lambda: port.server.workers[0].running)
         for client in clients:
             await client.close()
 
@@ -384,6 +386,7 @@ async def test_a_worker_that_keeps_ending_raises_an_alarm() -> None:
             if ends < 4:
                 await until(partial(replaced, port, pid))
         assert port.alarms.active() == [("hit worker keeps ending", "0")]
+        assert [state.running for state in port.server.workers] == [False, True]
 
 
 async def test_a_worker_that_cannot_be_started_is_a_config_error_and_leaves_nothing() -> None:

@@ -100,6 +100,7 @@ async def furnish(one: Rig) -> None:
 
 # ---------------------------------------------------------------- byte for byte
 
+
 def test_with_workers_every_byte_is_what_it_was_without(tmp_path: Path) -> None:
     end = b"GET /-/health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
     with asyncio.Runner() as runner:

@@ -43,9 +43,13 @@ class Silent:
         await asyncio.wait([task])
 
     async def tidy(self) -> None:
-        """Let the queue do what is left."""
-        await self.r.parts.catalogue.hurry(None, self.clock.now())
-        await self.r.drained()
+        """Let the queue do what is left: alt is down, so its first try comes when the pause of the breaker is over."""
+        await self.clock.advance(1)
+        while self.r.journal():
+            await self.r.parts.catalogue.hurry(None, self.clock.now())
+            self.r.parts.queue.wake()
+            await self.clock.settle()
+            await self.r.idle()
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ from tierproxy.config.sections import BucketSection
 from tierproxy.errors import (
     AltCorrupt,
     AltError,
+    AltRefused,
     AltUnavailable,
     AltUncertain,
     DiskError,
@@ -141,8 +142,21 @@ async def test_what_alt_garbled_is_never_served_when_no_copy_is_left(tmp_path: P
         alt.fail("put", AltCorrupt("alt's ETag is another"), effect=Effect.DONE)
         with pytest.raises(AltCorrupt):
             await r.put("u.1", b"garbled", ack=ack)
+        await outside(memory(alt), "u.1", b"garbleD")
         with pytest.raises(LostInAlt):
             await r.get("u.1")
+
+
+@pytest.mark.parametrize("ack", [Ack.BOTH, Ack.ALT])
+async def test_what_alt_took_and_says_it_did_not_is_served_once_it_shows_it(tmp_path: Path, ack: Ack) -> None:
+    async with faulty(tmp_path, write=REFUSE) as (r, alt):
+        await r.put("u.1", b"acknowledged")
+        await r.purge()
+        alt.fail("put", AltRefused("not allowed"), effect=Effect.DONE)
+        with pytest.raises(AltRefused):
+            await r.put("u.1", b"refused, and done", ack=ack)
+        assert await r.get("u.1") == b"refused, and done"
+        assert not r.parts.alarms.active()
 
 
 # ---------------------------------------------------------------- other writers

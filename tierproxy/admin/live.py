@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 
 from tierproxy.admin.services import Services
 from tierproxy.desk.status import Live
-from tierproxy.wire.status import Alarm
+from tierproxy.ports import WorkerPlace
+from tierproxy.wire.status import Alarm, Workers
 
 Fact = str | int | float | bool | None
 
@@ -24,6 +26,17 @@ def live(services: Services) -> Live:
         memory_max=int(config.memory.max_bytes), stub_objects=services.stubs.objects,
         stub_bytes=services.stubs.bytes_used, stub_max=int(config.stubs.max_bytes), rules_version=rules.in_force.number,
         rules_about=_about(rules.in_force.number, config.purge.rules), shadow=rules.shadow is not None,
+        conditions=tuple(services.conditions()), workers=_workers(services.workers()),
+    )  # fmt: skip
+
+
+def _workers(places: Sequence[WorkerPlace]) -> Workers | None:
+    if not places:
+        return None
+    return Workers(
+        places=len(places), running=sum(one.running for one in places), restarts=sum(one.restarts for one in places),
+        connections=sum(one.connections for one in places), answers=sum(one.answers for one in places),
+        passed=sum(one.passed for one in places),
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ from tierproxy.config.sections import Config
 from tierproxy.errors import Busy
 from tierproxy.history.log import History
 from tierproxy.mail.names import Naming
-from tierproxy.ports import Alarms, Catalogue, Clock, DiskTier, FileCalls, Hot, Offload, Stubs
+from tierproxy.ports import Alarms, Catalogue, Clock, Condition, DiskTier, FileCalls, Hot, Offload, Stubs, WorkerPlace
 from tierproxy.purge.service import PurgeService
 from tierproxy.store.counters import Counters
 from tierproxy.store.leases import Leases
@@ -89,6 +89,7 @@ class Services:
     child processes (``python -m tierproxy simulate --config ...``); None: defaults and the environment. ``data``: the
     data directory. ``ready``: the node serves. ``started_at``: seconds since the epoch. ``object_url``: where clients
     on this machine find the object port. ``render_metrics``: the text of /metrics and its content type.
+    ``conditions``: of the tiers. ``workers``: the places of hit workers.
     """
 
     config: Callable[[], Config]
@@ -118,3 +119,5 @@ class Services:
     ready: Callable[[], bool] = lambda: True
     object_url: Callable[[], str | None] = lambda: None
     render_metrics: Callable[[], Awaitable[tuple[bytes, str]]] = _no_metrics
+    conditions: Callable[[], Sequence[Condition]] = tuple
+    workers: Callable[[], Sequence[WorkerPlace]] = tuple

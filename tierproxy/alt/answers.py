@@ -25,23 +25,35 @@ from botocore.exceptions import (
 )
 from obstore.exceptions import BaseError
 
-from tierproxy.errors import AltError, AltMissing, AltPrecondition, AltRefused, AltUnavailable, AltUncertain
+from tierproxy.errors import (
+    AltDeferred,
+    AltError,
+    AltMissing,
+    AltPrecondition,
+    AltRefused,
+    AltUnavailable,
+    AltUncertain,
+)
 
-FOREIGN = (BaseError, BotoCoreError, ClientError, OSError, ValueError, TimeoutError)
-"""What obstore and botocore raise (FileNotFoundError is an OSError)."""
+FOREIGN = (BaseError, BotoCoreError, ClientError, OSError, ValueError, KeyError, TimeoutError)
+"""What obstore and botocore raise (FileNotFoundError is an OSError), and what reading an answer of botocore's raises
+that lacks what it must have: a success without an ETag says no more of what happened than no answer."""
 
 _STATUS = re.compile(r"(\d{3})[^:]*:?(.*)", re.DOTALL)
 _CODE = re.compile(r"<Code>([A-Za-z0-9.]+)</Code>")
 _NOT_DELETED = re.compile(r"DeleteObjects request failed for key .*\(code: ([A-Za-z0-9]+)\)\s*\Z", re.DOTALL)
 _IN_A_200 = "Server returned error response: "
 _ANSWERED = "Server returned non-2xx status code: "
-_NOT_SENT = ("kind: Connect", "legacy::Error(Connect")
+_NOT_SENT = re.compile(r"kind: Connect\b|legacy::Error\(\s*Connect\b")  # and no "kind: ConnectionReset"
 
 TRY_AGAIN = {
     "SlowDown", "ServiceUnavailable", "RequestTimeout", "OperationAborted", "ConditionalRequestConflict",
     "TooManyRequests", "BadDigest", "XAmzContentSHA256Mismatch", "IncompleteBody", "NoSuchUpload", "InvalidPart",
 }  # fmt: skip
 """Codes with which S3 itself says that it did not do it (S3 API reference, "Error responses")."""
+
+OVERLOADED = {"SlowDown", "ServiceUnavailable", "RequestTimeout", "TooManyRequests"}
+"""Those of them that speak of the server; the others are about this one request."""
 
 HINTS = {
     "NoSuchBucket": "create alt's bucket, or correct alt_bucket in the configuration",
@@ -96,7 +108,7 @@ def _obstore_answer(error: BaseException) -> Answer:
         return Answer(head, 500, code[1] if code else "")
     if found := _NOT_DELETED.search(head):
         return Answer(head, {"InternalError": 500, "NoSuchKey": 404}.get(found[1], 403), found[1])
-    return Answer(head, sent=not any(sign in text for sign in _NOT_SENT))
+    return Answer(head, sent=_NOT_SENT.search(text) is None)
 
 
 def error_of(error: BaseException, subject: object, *, change: bool) -> AltError:
@@ -112,15 +124,15 @@ def error_of(error: BaseException, subject: object, *, change: bool) -> AltError
 
 def _by_status(status: int, code: str, text: str, *, change: bool) -> AltError:
     if code in TRY_AGAIN:
-        return AltUnavailable(text)
+        return AltUnavailable(text) if code in OVERLOADED else AltDeferred(text)
     if status in {304, 412}:
         return AltPrecondition(text)
     if status == 404 and code == "NoSuchKey":
         return AltMissing(text)
     if status == 404 and not code:
-        return AltUnavailable(text, hint="a 404 that S3 did not write: check the endpoint and proxies before it")
+        return AltDeferred(text, hint="a 404 that S3 did not write: check the endpoint and proxies before it")
     if status in {408, 409, 425, 429}:
-        return AltUnavailable(text)
+        return AltDeferred(text) if status == 409 else AltUnavailable(text)
     if status < 500 or status in {501, 507}:
         return AltRefused(text, hint=HINTS.get(code, ""))
     return AltUncertain(text) if change else AltUnavailable(text)

@@ -6,18 +6,27 @@ import asyncio
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from functools import partial
 from typing import TypeVar
 
+from tierproxy.alt.budget import RetryBudget
+from tierproxy.alt.pace import Pace
 from tierproxy.clock import SystemClock
-from tierproxy.errors import AltUnavailable, TierproxyError
+from tierproxy.errors import AltBusy, TierproxyError
 from tierproxy.model import AltObject, ByteRange, Headers, ListPage, ListRequest, ObjectName
 from tierproxy.ports import AltBody, AltTier, Clock, Source, Spans
+from tierproxy.shares import BEGUN, GUEST, LOOK, Guest, Places
 from tierproxy.stats import Latency
 
 T = TypeVar("T")
 BODIES = 4  #: bodies at once for each request at once
+SPARE = 4  #: one place more for each so many, for who has less than his share
 PATIENCE = 10.0  #: seconds that a body or a stream waits for its place
-BUSY = "many clients read or send slowly; raise [alt] concurrency"
+
+
+def most_connections(concurrency: int) -> int:
+    """To alt, with ``concurrency`` requests at once: bodies, requests, and the parts of streams."""
+    return concurrency * (BODIES + BODIES // SPARE + 3)
 
 
 class WrappedBody:
@@ -62,62 +71,81 @@ class LimitedBody(WrappedBody):
 
 
 class Room:
-    """Places for ``limit`` at once; more wait, first come first served. ``patience``: seconds after which a waiter gets
-    AltUnavailable, None for ever."""
+    """Places for ``limit`` at once, and ``spare`` for clients with less than their share; more wait, in fair turns
+    (``tierproxy.shares``). ``patience``: seconds after which a waiter gets AltBusy, None for ever."""
 
-    def __init__(self, limit: int, what: str, patience: float | None) -> None:
-        self._places = asyncio.Semaphore(limit)
-        self._limit = limit
+    def __init__(self, limit: int, what: str, patience: float | None, *, spare: int = 0) -> None:
+        self.places = Places(limit, spare=spare)
         self._what = what
         self._patience = patience
-        self.taken = 0
 
     def __repr__(self) -> str:
-        return f"{self.taken} of {self._limit} {self._what}"
+        return f"{self.taken} of {self.places.limit} {self._what}"
 
-    async def enter(self) -> None:
-        if self._places.locked():
-            await self._wait()
-        else:  # at once, and without a timer for what takes no time
-            await self._places.acquire()
-        self.taken += 1
+    @property
+    def taken(self) -> int:
+        return self.places.taken
 
-    async def _wait(self) -> None:
+    async def enter(self) -> Guest:
+        """Whose place it is: ``leave`` wants to know."""
+        guest = GUEST.get()
+        if not self.places.take(guest):  # at once, and without a timer for what takes no time
+            await self._wait(guest)
+        return guest
+
+    async def _wait(self, guest: Guest) -> None:
+        place = self.places.queue(guest)
         try:
-            async with asyncio.timeout(self._patience):
-                await self._places.acquire()
-        except TimeoutError:
-            raise AltUnavailable(f"all {self._limit} {self._what} are busy", hint=BUSY) from None
+            if self._patience is None:
+                await place
+            elif not await self._granted(place, guest.client, self._patience):
+                raise AltBusy(f"all {self.places.limit} {self._what} are busy")
+        except BaseException:
+            self.places.withdraw(guest, place)
+            raise
 
-    def leave(self) -> None:
-        self.taken -= 1
-        self._places.release()
+    async def _granted(self, place: asyncio.Future[None], client: str, patience: float) -> bool:
+        """Whether it was, in time. Who is too slow may have to give way meanwhile."""
+        while not place.done() and patience > 0:
+            self.places.make_room(client)
+            await asyncio.wait({place}, timeout=min(LOOK, patience))
+            patience -= LOOK
+        return place.done()
+
+    def leave(self, guest: Guest) -> None:
+        self.places.leave(guest)
 
     async def within(self, call: Callable[[], Awaitable[T]]) -> T:
-        await self.enter()
+        guest = await self.enter()
+        BEGUN.get()()
         try:
             return await call()
         finally:
-            self.leave()
+            self.leave(guest)
 
 
 class Limited:
-    """At most ``concurrency`` requests at once; more wait, first come first served.
+    """At most ``concurrency`` requests at once; more wait, and whose client has fewest is next.
 
     What lasts as long as a client likes has room of its own, so that slow clients never stop other requests: a body
     (``get``) is a request until its headers are here and then one of ``BODIES * concurrency`` bodies until it is read
-    or closed; a stream (``put_stream``) is one of ``concurrency`` streams and no request. Who finds no such room for
-    ``patience`` seconds gets AltUnavailable, so that two that wait for each other part again. A body's place is taken
-    before its request's, and nobody waits for one while he holds a request: a body's reader may always make another
-    request. Connections to alt: at most ``concurrency`` for requests, ``BODIES`` times that for bodies, and for each
-    stream the parts it has in flight.
+    or closed; a stream (``put_stream``) is one of ``concurrency`` streams and no request. Of both there are a quarter
+    more for clients that have less than their share. Who finds no such room for ``patience`` seconds gets AltBusy, so
+    that two that wait for each other part again. A body's place is taken before its request's, and nobody waits for
+    one while he holds a request: a body's reader may always make another request. Connections to alt: at most
+    ``concurrency`` for requests, ``BODIES`` times that and a quarter for bodies, and for each stream the parts it has
+    in flight.
     """
 
-    def __init__(self, alt: AltTier, concurrency: int, *, patience: float = PATIENCE) -> None:
+    def __init__(
+        self, alt: AltTier, concurrency: int, *, patience: float = PATIENCE, pace: Pace | None = None
+    ) -> None:  # fmt: skip
+        """``pace``: at which bodies begin."""
         self._alt = alt
+        self._pace = pace
         self._requests = Room(concurrency, "requests", None)
-        self._bodies = Room(concurrency * BODIES, "bodies", patience)
-        self._streams = Room(concurrency, "streams", patience)
+        self._bodies = Room(concurrency * BODIES, "bodies", patience, spare=concurrency * BODIES // SPARE)
+        self._streams = Room(concurrency, "streams", patience, spare=concurrency // SPARE)
 
     def __repr__(self) -> str:
         return f"<Limited {self._requests}, {self._bodies}, {self._streams} {self._alt!r}>"
@@ -128,13 +156,15 @@ class Limited:
         return self._requests.taken + self._bodies.taken + self._streams.taken
 
     async def get(self, name: ObjectName, range: ByteRange | None = None, *, etag: str | None = None) -> AltBody:
-        await self._bodies.enter()
+        if self._pace is not None:
+            await self._pace.turn()
+        guest = await self._bodies.enter()
         try:
             body = await self._within(lambda: self._alt.get(name, range, etag=etag))
         except BaseException:
-            self._bodies.leave()
+            self._bodies.leave(guest)
             raise
-        return LimitedBody(body, self._bodies.leave)
+        return LimitedBody(body, partial(self._bodies.leave, guest))
 
     async def head(self, name: ObjectName) -> AltObject:
         return await self._within(lambda: self._alt.head(name))
@@ -218,6 +248,7 @@ class Counted:
 
     def __init__(self, alt: AltTier, clock: Clock | None = None) -> None:
         self.spans: Spans | None = None  #: where operations are traced to
+        self.budget: RetryBudget | None = None  #: of second tries, where there are any
         self._alt = alt
         self._clock = clock or SystemClock()
         self.latency: defaultdict[str, Latency] = defaultdict(Latency)

@@ -3,6 +3,9 @@
 Order: S3 lists keys by the bytes of their UTF-8. SeaweedFS lists directory by directory ("o/a/1" before "o/a-b"). A
 page is therefore sorted here, but continued after the *server's* last item, never after the greatest: so nothing is
 lost or listed twice on either, and only the order between pages is the server's.
+
+What is taken for a listing decides which keys are not there. So an answer that cannot be one is AltCorrupt: no listing
+at all (a proxy's page, an empty body), keys of another prefix, an end that is none, pages that come again.
 """
 
 from __future__ import annotations
@@ -11,8 +14,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from tierproxy.alt.mapping import Place
-from tierproxy.alt.odd import BotoObjects, unquoted
-from tierproxy.errors import AltRefused
+from tierproxy.alt.odd import NO_S3, BotoObjects, unquoted
+from tierproxy.errors import AltCorrupt, AltRefused
 from tierproxy.model import AltObject, Listed, ListPage, ListRequest, ObjectName
 
 LAST = "\U0010ffff"  #: greater than any character a key goes on with
@@ -29,9 +32,9 @@ async def page(objects: BotoObjects, place: Place, request: ListRequest, bounded
     if request.limit <= 0:
         return ListPage((), (), None)
     after = place.key(start_after(request)) if request.after else None
-    call = objects.call(
-        "list_objects_v2", Bucket=place.bucket, Prefix=place.key(request.prefix), Delimiter=request.delimiter or None,
-        StartAfter=after, MaxKeys=min(request.limit, 1000),
+    call = _ask(
+        objects, place.bucket, place.key(request.prefix), Delimiter=request.delimiter or None, StartAfter=after,
+        MaxKeys=min(request.limit, 1000),
     )  # fmt: skip
     answer = await bounded(call)
     strip = len(place.prefix)
@@ -40,8 +43,22 @@ async def page(objects: BotoObjects, place: Place, request: ListRequest, bounded
     return ListPage(
         tuple(sorted((item for item in items if item.key != request.after), key=lambda item: item.key.encode())),
         tuple(sorted((prefix for prefix in prefixes if not request.after.startswith(prefix)), key=str.encode)),
-        _next_after(answer, items, prefixes),
+        _next_after(answer, items, prefixes, request.after),
     )
+
+
+async def _ask(objects: BotoObjects, bucket: str, prefix: str, **arguments: Any) -> dict[str, Any]:
+    """ListObjectsV2. Raises AltCorrupt for an answer that is no listing of ``prefix``, KeyError where items lack
+    something."""
+    answer = await objects.call("list_objects_v2", Bucket=bucket, Prefix=prefix, **arguments)
+    if "IsTruncated" not in answer:
+        raise AltCorrupt(f"alt answered a listing of {bucket} with something else", hint=NO_S3)
+    names = [item["Key"] for item in answer.get("Contents", []) if item["ETag"] and item["LastModified"]]
+    names += [item["Prefix"] for item in answer.get("CommonPrefixes", [])]
+    strange = next((name for name in names if not name.startswith(prefix)), None)
+    if strange is not None:
+        raise AltCorrupt(f"alt listed {strange!r} below {prefix!r} of {bucket}")
+    return answer
 
 
 def start_after(request: ListRequest) -> str:
@@ -50,10 +67,22 @@ def start_after(request: ListRequest) -> str:
     return request.after + LAST if rolled and request.after.startswith(request.prefix) else request.after
 
 
-def _next_after(answer: dict[str, Any], items: list[Listed], prefixes: list[str]) -> str | None:
-    """The server's last item. Of objects and prefixes, which come in two lists, it is the one greater in bytes."""
-    last = [*(item.key for item in items[-1:]), *prefixes[-1:]]
-    return max(last, key=str.encode) if answer.get("IsTruncated") and last else None
+def _next_after(answer: dict[str, Any], items: list[Listed], prefixes: list[str], after: str) -> str | None:
+    """The server's last item. Of objects and prefixes, which come in two lists, it is the one greater in bytes. Raises
+    AltCorrupt when there is more, and no way to get there."""
+    if not answer["IsTruncated"]:
+        return None
+    last = max((*(item.key for item in items[-1:]), *prefixes[-1:]), key=str.encode, default="")
+    if not _beyond(last, after):
+        raise AltCorrupt(f"alt's listing after {after!r} goes on after {last!r}")
+    return last
+
+
+def _beyond(key: str, after: str) -> bool:
+    """``key`` comes later, in the order of bytes or in SeaweedFS's."""
+    return key.encode() > after.encode() or [part.encode() for part in key.split("/")] > [
+        part.encode() for part in after.split("/")
+    ]
 
 
 def listed(item: dict[str, Any], key: str) -> Listed:
@@ -61,14 +90,23 @@ def listed(item: dict[str, Any], key: str) -> Listed:
 
 
 async def walk(objects: BotoObjects, place: Place, bucket: str, bounded: Bounded) -> AsyncIterator[list[AltObject]]:
-    """Every object of ``place`` with a client's name, by the server's own continuation tokens, in its own order."""
+    """Every object of ``place`` with a client's name, by the server's own continuation tokens, in its own order. Raises
+    AltCorrupt instead of ending early or never: whoever walks believes that what was not seen is not there."""
     token: str | None = None
+    seen: set[str] = set()
     while True:
-        call = objects.call("list_objects_v2", Bucket=place.bucket, Prefix=place.prefix, ContinuationToken=token)
-        answer = await bounded(call)
-        yield [found for item in answer.get("Contents", []) if (found := _object(item, place, bucket)) is not None]
-        token = answer.get("NextContinuationToken")
-        if not answer.get("IsTruncated") or token is None:
+        answer = await bounded(_ask(objects, place.bucket, place.prefix, ContinuationToken=token))
+        items = answer.get("Contents", [])
+        token = answer.get("NextContinuationToken") if answer["IsTruncated"] else None
+        if answer["IsTruncated"] and token is None:
+            raise AltCorrupt(f"alt's listing of {bucket} is cut off, and does not say where it goes on")
+        again = {f"token {token}"} if token else set()
+        again |= {f"key {item['Key']}" for item in items[:1]}
+        if not seen.isdisjoint(again):
+            raise AltCorrupt(f"alt's listing of {bucket} repeats itself")
+        seen |= again
+        yield [found for item in items if (found := _object(item, place, bucket)) is not None]
+        if token is None:
             return
 
 

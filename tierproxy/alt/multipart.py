@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
 from tierproxy.alt.answers import FOREIGN, error_of
+from tierproxy.alt.budget import RetryBudget
 from tierproxy.alt.metadata import Stored
 from tierproxy.alt.odd import BotoObjects, condition, unquoted
 from tierproxy.errors import AltError, AltUncertain
@@ -24,11 +25,13 @@ Send = Callable[[int, bytes], Awaitable[dict[str, Any]]]
 
 
 class Multipart:
-    """Uploads in parts through boto3. ``tries`` are for each part; beginning and completing are tried once."""
+    """Uploads in parts through boto3. ``retries``: at most, of each part, as ``budget`` allows; beginning and
+    completing are tried once. ``time_limit``: seconds, of each request."""
 
-    def __init__(self, objects: BotoObjects, *, tries: int, time_limit: float) -> None:
+    def __init__(self, objects: BotoObjects, budget: RetryBudget, retries: int, time_limit: float) -> None:
         self._objects = objects
-        self._tries = tries
+        self._budget = budget
+        self._retries = retries
         self._time_limit = time_limit
 
     async def put(
@@ -62,18 +65,26 @@ class Multipart:
         conditions: dict[str, str],
     ) -> str:  # fmt: skip
         where = {"Bucket": bucket, "Key": key}
-        begin = self._objects.call("create_multipart_upload", **where, **self._objects.facts(stored))
-        where["UploadId"] = (await self._bounded(begin, key))["UploadId"]
+        where["UploadId"] = await self._bounded(self._begun(where, stored), key)
         try:
             sent = await upload(where)
-            parts = {"Parts": sent}
-            complete = self._objects.call("complete_multipart_upload", **where, MultipartUpload=parts, **conditions)
-            return unquoted((await self._bounded(complete, key, change=True))["ETag"])
+            return await self._bounded(self._completed(where, sent, conditions), key, change=True)
         except AltUncertain:
             raise  # it may be complete: an abort must not race with that
         except BaseException:
             await self._abort(where)
             raise
+
+    async def _begun(self, where: dict[str, str], stored: Stored) -> str:
+        answer = await self._objects.call("create_multipart_upload", **where, **self._objects.facts(stored))
+        return str(answer["UploadId"])
+
+    async def _completed(
+        self, where: dict[str, str], sent: list[dict[str, Any]], conditions: dict[str, str]
+    ) -> str:  # fmt: skip
+        parts = {"Parts": sent}
+        answer = await self._objects.call("complete_multipart_upload", **where, MultipartUpload=parts, **conditions)
+        return unquoted(answer["ETag"])
 
     async def _send_all(self, where: dict[str, str], send: Send, parts: AsyncIterator[bytes]) -> list[dict[str, Any]]:
         room = asyncio.Semaphore(AT_ONCE)
@@ -81,7 +92,7 @@ class Multipart:
 
         async def one(number: int, content: bytes) -> dict[str, Any]:
             try:
-                return await self._again(lambda: send(number, content), where["Key"])
+                return await self._again(lambda: send(number, content), where)
             finally:
                 room.release()
 
@@ -105,16 +116,20 @@ class Multipart:
             )  # fmt: skip
             return _receipt(number, answer["CopyPartResult"])
 
-        return await self._again(send, where["Key"])
+        return await self._again(send, where)
 
-    async def _again(self, attempt: Callable[[], Awaitable[T]], subject: str) -> T:
-        """A part sent twice is the same part, so any failure but a refusal may be tried again."""
-        for _ in range(self._tries - 1):
+    async def _again(self, attempt: Callable[[], Awaitable[T]], where: dict[str, str]) -> T:
+        """A part sent twice is the same part, so any failure may be tried again."""
+        bucket, key = where["Bucket"], where["Key"]
+        self._budget.first(bucket)
+        for _ in range(self._retries):
             try:
-                return await self._bounded(attempt(), subject)
+                return await self._bounded(attempt(), key)
             except AltError as error:
-                event(logger, logging.INFO, "part tried again", key=subject, error=error)
-        return await self._bounded(attempt(), subject)
+                if not self._budget.second(bucket):
+                    raise
+                event(logger, logging.INFO, "part tried again", key=key, error=error)
+        return await self._bounded(attempt(), key)
 
     async def _bounded(self, call: Awaitable[T], subject: str, *, change: bool = False) -> T:
         try:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 CHUNK = 256 * 1024
+NO_S3 = "look for a proxy or a portal between this node and the S3 server"
 COPY_LIMIT = 5 * 2**30  #: bytes of the largest CopyObject (S3 API reference)
 COPY_PART = 512 * 2**20
 

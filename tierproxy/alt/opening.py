@@ -7,8 +7,10 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
+from tierproxy.alt.budget import RetryBudget
 from tierproxy.alt.limit import Counted, Limited
 from tierproxy.alt.mapping import BucketMap, Place
+from tierproxy.alt.pace import Pace
 from tierproxy.config.sections import Config
 from tierproxy.logs import event
 from tierproxy.offload import ThreadPool
@@ -26,19 +28,24 @@ def open_alt(config: Config, clock: Clock) -> AltTier:
     call it before requests are served. Raises ConfigError."""
     from tierproxy.alt.s3 import S3Alt
 
-    threads = ThreadPool("alt", 8)
-    alt = S3Alt(config.alt, BucketMap(config.bucket, config.dynamic_buckets), threads, clock=clock)
-    return OwnThreads(Limited(alt, config.alt.concurrency, patience=config.alt.retry_timeout), threads, clock)
+    threads, budget = ThreadPool("alt", 8), RetryBudget(config.alt.retry_budget)
+    alt = S3Alt(config.alt, BucketMap(config.bucket, config.dynamic_buckets), threads, clock=clock, budget=budget)
+    pace = Pace(clock)
+    limited = Limited(alt, config.alt.concurrency, patience=config.alt.retry_timeout, pace=pace)
+    return OwnThreads(limited, threads, clock, budget, pace)
 
 
 class OwnThreads(Counted):
     """The outermost alt tier: what it counts is what the store asked for. Ends its threads with itself."""
 
-    def __init__(self, alt: AltTier, threads: ThreadPool, clock: Clock) -> None:
+    def __init__(self, alt: AltTier, threads: ThreadPool, clock: Clock, budget: RetryBudget, pace: Pace) -> None:
         super().__init__(alt, clock)
         self._threads = threads
+        self.budget = budget
+        self.pace = pace
 
     async def close(self) -> None:
+        self.pace.allow(None)
         await super().close()
         await self._threads.close()
 

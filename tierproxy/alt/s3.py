@@ -20,13 +20,15 @@ import obstore
 
 from tierproxy.alt import listing
 from tierproxy.alt.answers import answer_of
-from tierproxy.alt.body import S3Body
+from tierproxy.alt.body import AtOnce, Resumption, S3Body
+from tierproxy.alt.budget import RetryBudget
 from tierproxy.alt.client import boto_session, s3_client
+from tierproxy.alt.denials import Denials
 from tierproxy.alt.keys import is_plain, may_be_merged
 from tierproxy.alt.mapping import BucketMap
 from tierproxy.alt.metadata import Stored, to_alt
 from tierproxy.alt.multipart import MOST_PARTS, Multipart, after, cut, gathered
-from tierproxy.alt.objects import boto_meta_of, boto_range_of, meta_of
+from tierproxy.alt.objects import boto_body_of, boto_meta_of, meta_of
 from tierproxy.alt.odd import COPY_LIMIT, COPY_PART, BotoObjects, condition, unquoted
 from tierproxy.alt.stores import Stores
 from tierproxy.alt.tries import Tries
@@ -35,6 +37,7 @@ from tierproxy.config.sections import AltSection
 from tierproxy.errors import (
     AltCannotHold,
     AltCorrupt,
+    AltDeferred,
     AltError,
     AltMissing,
     AltPrecondition,
@@ -73,7 +76,7 @@ class S3Alt:
 
     def __init__(
         self, section: AltSection, buckets: BucketMap, offload: Offload, *, clock: Clock | None = None,
-        session: boto3.Session | None = None,
+        session: boto3.Session | None = None, budget: RetryBudget | None = None,
     ) -> None:  # fmt: skip
         session = session or boto_session(section)
         self._section = section
@@ -82,8 +85,9 @@ class S3Alt:
         self._stores = Stores(section, session)
         self._client = s3_client(section, session)
         self._objects = BotoObjects(self._client, offload, section)
-        self._tries = Tries(section, self._clock)
-        self._multipart = Multipart(self._objects, tries=section.max_retries + 1, time_limit=self._tries.time_limit)
+        self._tries = Tries(section, self._clock, budget)
+        self._denials = Denials(self._clock)
+        self._multipart = Multipart(self._objects, self._tries.budget, section.max_retries, self._tries.time_limit)
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
         self._encrypts = section.server_side_encryption == "aws:kms"
         self._encrypting: set[str] = set()  #: alt's buckets found to make ETags that are no MD5
@@ -96,26 +100,31 @@ class S3Alt:
     async def get(self, name: ObjectName, range: ByteRange | None = None, *, etag: str | None = None) -> AltBody:
         where = await self._where(name)
         try:
-            body = await self._tries.read(where.name, self._get(where, range, etag))
+            body = await self._tries.repeat(where.name, lambda: self._get(where, range, etag))
         except AltRefused as error:
             if range is None or not _is_status(error, 416):
                 raise
-            raise RangeUnsatisfiable((await self.head(name)).size) from error
+            if range.start < (size := (await self.head(name)).size):
+                raise AltCorrupt(f"{name}: alt has {size} bytes and says that {range} is not there") from error
+            raise RangeUnsatisfiable(size) from error
         wanted = range or ByteRange(0, body.meta.size)
         if body.range != ByteRange(wanted.start, min(wanted.stop, body.meta.size)):
             await body.close()
             raise AltCorrupt(f"{name}: alt answered {body.range} of {body.meta.size} bytes to {wanted}")
+        if etag not in {None, body.meta.etag}:  # of a part of it nobody else would notice
+            await body.close()
+            raise AltPrecondition(f"{name}: alt answered {body.meta.etag} to If-Match {etag}")
         return body
 
     async def head(self, name: ObjectName) -> AltObject:
         """A 404 to HEAD has no body, so a missing bucket looks like a missing key: then GET is asked, which tells."""
         where = await self._where(name)
         try:
-            return await self._tries.read(where.name, self._head(where))
+            return await self._tries.repeat(where.name, lambda: self._head(where))
         except AltUnavailable as error:
             if not _is_status(error, 404):
                 raise
-        body = await self._tries.read(where.name, self._get(where, None, None))
+        body = await self._tries.repeat(where.name, lambda: self._get(where, None, None))
         await body.close()
         return body.meta
 
@@ -164,10 +173,16 @@ class S3Alt:
         return await self._in_parts(where, after(first, parts), stored, create=create, match=match)
 
     async def delete(self, name: ObjectName) -> None:
-        """A 404 is fine; so is a name this server would take for another object's: there is nothing of that name."""
+        """A 404 is fine if it is said again later and a look agrees; so is a name this server would take for another
+        object's: there is nothing of that name. Raises AltUncertain until that is so."""
         with contextlib.suppress(AltMissing):
             where = await self._where(name)
-            await self._tries.change(where.name, lambda: self._delete(where), repeatable=True)
+            try:
+                with self._denials.doubted(name):
+                    await self._tries.change(where.name, lambda: self._delete(where), repeatable=True)
+            except AltMissing:
+                found = await self.head(name)
+                raise AltUncertain(f"{name}: alt has nothing to delete, and shows {found.etag}") from None
 
     async def copy(
         self, source: ObjectName, target: ObjectName, headers: Headers | None, *, etag: str | None = None,
@@ -179,7 +194,7 @@ class S3Alt:
         origin, where = await self._where(source), await self._where(target, change=True)
         found = known or await self.head(source)
         if match is not None and found.etag != match:
-            raise AltUnavailable(f"{source} has ETag {found.etag}, not {match}")
+            raise AltDeferred(f"{source} has ETag {found.etag}, not {match}")
         conditions = condition(create, target_match)
         if conditions:
             await self._demand(target, create, target_match)
@@ -189,13 +204,12 @@ class S3Alt:
         except AltPrecondition as error:
             if conditions and (await self.head(source)).etag == found.etag:
                 raise
-            raise AltUnavailable(f"{source} changed while it was being copied") from error
+            raise AltDeferred(f"{source} changed while it was being copied") from error
         except AltRefused:
             if known is not None:
                 await self.head(source)  # a server may have its own word for a source that is not there
             raise
-        await self._compare(origin, where, found.etag, made)
-        return made
+        return await self._compare(origin, where, found.etag, made)
 
     async def etag_is_md5(self, name: ObjectName) -> bool:
         where = await self._where(name)
@@ -231,7 +245,7 @@ class S3Alt:
     async def _get(self, where: Where, range: ByteRange | None, etag: str | None) -> AltBody:
         if not where.plain:
             answer = await self._objects.get(where.bucket, where.key, range, etag)
-            meta, span = boto_meta_of(where.name, answer), boto_range_of(answer)
+            meta, span = boto_body_of(where.name, answer)
             return S3Body(meta, span, self._objects.pieces(answer["Body"]), piece_timeout=self._tries.time_limit)
         options: Any = {} if etag is None else {"if_match": f'"{etag}"'}
         if range is not None:
@@ -239,10 +253,24 @@ class S3Alt:
         result = await obstore.get_async(self._stores.reading(where.bucket), where.key, options=options)
         span = ByteRange(*result.range)
         at_once = span.length <= PIECE
-        pieces = _AtOnce(result) if at_once else result.stream(PIECE)
+        pieces = AtOnce(result) if at_once else result.stream(PIECE)
+        meta = meta_of(where.name, result)
         return S3Body(
-            meta_of(where.name, result), span, pieces, piece_timeout=self._tries.time_limit, at_once=at_once
+            meta, span, pieces, piece_timeout=self._tries.time_limit, at_once=at_once,
+            rest=self._rest(where, meta.etag, span.stop),
         )  # fmt: skip
+
+    def _rest(self, where: Where, etag: str, stop: int) -> Resumption:
+        """What a body that breaks off goes on with."""
+
+        async def pieces(position: int) -> AsyncIterator[Any]:
+            options: Any = {"if_match": f'"{etag}"', "range": (position, stop)}
+            result = await obstore.get_async(self._stores.reading(where.bucket), where.key, options=options)
+            if result.range[0] != position or meta_of(where.name, result).etag != etag:
+                raise ValueError(f"alt answered something else than the rest from {position} on")
+            return result.stream(PIECE)
+
+        return Resumption(self._tries, self._section.max_retries, where.name, pieces)
 
     async def _head(self, where: Where) -> AltObject:
         if not where.plain:
@@ -257,8 +285,7 @@ class S3Alt:
         etag = await self._tries.change(
             where.name, lambda: self._put(where, content, stored, create=create, match=match), repeatable=repeatable,
         )  # fmt: skip
-        await self._verify(where, etag, md5)
-        return etag
+        return await self._verify(where, etag, md5)
 
     async def _put(self, where: Where, content: bytes, stored: Stored, *, create: bool, match: str | None) -> str:
         if not where.plain:
@@ -277,28 +304,30 @@ class S3Alt:
         """As far as is known, alt's ETag of a put in one request is the MD5."""
         return not self._encrypts and where.bucket not in self._encrypting
 
-    async def _verify(self, where: Where, etag: str, md5: str) -> None:
+    async def _verify(self, where: Where, etag: str, md5: str) -> str:
         """Hold alt's ETag to the MD5, unless encryption makes it something else (then it is never asked again). The
-        put has happened, so an alt that does not say which leaves it uncertain."""
+        put has happened: a look at the object decides, and an alt that does not show it leaves it uncertain. Returns
+        the object's ETag."""
         if not md5 or not self._makes_md5(where) or etag == md5 or not MD5.fullmatch(etag):
-            return
+            return etag
         try:
-            wrong = await self.etag_is_md5(where.name)
+            if not await self.etag_is_md5(where.name):
+                return etag
+            if (await self.head(where.name)).etag == md5:
+                return md5
         except AltError as error:
             raise AltUncertain(f"{where.name}: stored as {etag}, but not verified: {error}") from error
-        if wrong:
-            raise AltCorrupt(f"{where.name}: alt's ETag is {etag}, the MD5 of what was sent {md5}")
+        raise AltCorrupt(f"{where.name}: alt's ETag is {etag}, the MD5 of what was sent {md5}")
 
-    async def _compare(self, origin: Where, where: Where, etag: str, made: str) -> None:
+    async def _compare(self, origin: Where, where: Where, etag: str, made: str) -> str:
         """Hold the copy's ETag to the source's, where both are MD5s. As in ``_verify`` it has happened by now."""
         if etag == made or not (MD5.fullmatch(etag) and MD5.fullmatch(made)):
-            return
+            return made
         try:
             comparable = await self.etag_is_md5(origin.name)
         except AltError as error:
             raise AltUncertain(f"{where.name}: copied as {made}, but not verified: {error}") from error
-        if comparable:
-            await self._verify(where, made, etag)
+        return await self._verify(where, made, etag) if comparable else made
 
     async def _demand(self, name: ObjectName, create: bool, match: str | None) -> None:
         """Raises AltPrecondition unless the object is as ``create`` or ``match`` say."""
@@ -349,23 +378,6 @@ class S3Alt:
 
 
 MERGES = "SeaweedFS takes // and \\ in keys for /; keep such keys on another S3 server"
-
-
-class _AtOnce:
-    """A small body in one piece: one step into obstore and back, where a stream takes two. Not a generator: one that
-    is dropped half-way would have to be closed."""
-
-    def __init__(self, result: Any) -> None:
-        self._result = result
-
-    def __aiter__(self) -> AsyncIterator[Any]:
-        return self
-
-    async def __anext__(self) -> Any:
-        result, self._result = self._result, None
-        if result is None:
-            raise StopAsyncIteration
-        return await result.bytes_async()
 
 
 def _is_status(error: AltError, status: int) -> bool:

@@ -20,18 +20,22 @@ if TYPE_CHECKING:
     import boto3
 
 FROZEN = {"GLACIER", "DEEP_ARCHIVE"}  #: classes whose objects cannot be read before a restore
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+NOBODY = "http://127.0.0.1:0"  #: port 0 cannot be connected to
 FOREVER = timedelta(days=7)
 
 
 class Stores:
-    """One pair of obstore clients a bucket: reads are tried again inside obstore, changes never (whoever tries a change
-    again must know whether the try before was sent). Raises ConfigError."""
+    """One pair of obstore clients a bucket. Nothing is tried again inside obstore: whoever tries a change again must
+    know whether the try before was sent, and second tries have a budget (``tierproxy.alt.budget``) that obstore does
+    not know. Raises ConfigError."""
 
     def __init__(self, section: AltSection, session: boto3.Session) -> None:
         check_section(section)
         self._section = section
         self._credentials = credential_provider(section, session)
         self._certificates = _certificates(os.environ)
+        self._elsewhere = nowhere(section, os.environ)
         self._reading: dict[str, S3Store] = {}
         self._changing: dict[str, S3Store] = {}
 
@@ -39,24 +43,25 @@ class Stores:
         """A read's timeout begins anew with every piece that arrives: a long body is no slow body."""
         if bucket not in self._reading:
             timeouts = {"read_timeout": _seconds(self._section.request_timeout), "timeout": FOREVER}
-            self._reading[bucket] = self._store(bucket, timeouts, self._section.max_retries)
+            self._reading[bucket] = self._store(bucket, timeouts)
         return self._reading[bucket]
 
     def changing(self, bucket: str) -> S3Store:
         if bucket not in self._changing:
-            self._changing[bucket] = self._store(bucket, {"timeout": _seconds(self._section.request_timeout)}, 0)
+            self._changing[bucket] = self._store(bucket, {"timeout": _seconds(self._section.request_timeout)})
         return self._changing[bucket]
 
-    def _store(self, bucket: str, timeouts: dict[str, timedelta], retries: int) -> S3Store:
+    def _store(self, bucket: str, timeouts: dict[str, timedelta]) -> S3Store:
         section = self._section
         client: dict[str, Any] = {
             "allow_http": section.endpoint.startswith("http://"),
             "connect_timeout": _seconds(section.connect_timeout),
             **timeouts,
+            **self._elsewhere,
         }
         if self._certificates:
             client["root_certificate"] = self._certificates
-        retry = {"max_retries": retries, "retry_timeout": _seconds(section.retry_timeout), "backoff": BACKOFF}
+        retry = {"max_retries": 0, "retry_timeout": _seconds(section.retry_timeout), "backoff": BACKOFF}
         return S3Store(
             bucket,
             config=self._config(bucket),  # type: ignore[arg-type]
@@ -122,6 +127,15 @@ def _certificates(environment: Mapping[str, str]) -> str:
         return Path(path).read_text()
     except OSError as error:
         raise ConfigError(f"the certificate bundle {path} cannot be read: {error}") from error
+
+
+def nowhere(section: AltSection, environment: Mapping[str, str]) -> dict[str, str]:
+    """obstore follows redirects (without the signature, but with the rest) and cannot be told not to. So everything but
+    the S3 server itself is behind a proxy that is not there. Where the environment names a real one nothing is
+    changed."""
+    if any(environment.get(name) or environment.get(name.lower()) for name in PROXIES):
+        return {}
+    return {"proxy_url": NOBODY, "proxy_excludes": urlsplit(section.endpoint).hostname or "amazonaws.com"}
 
 
 def _with_host(endpoint: str, bucket: str) -> str:

@@ -7,6 +7,7 @@ returns. Another process uses ``open_reader`` and ``open_outside`` and nothing e
 
 from tierproxy.catalogue.connection import catalogue_file
 from tierproxy.catalogue.finding import FoundPage, Wanted
+from tierproxy.catalogue.migrations import refuse_newer_file
 from tierproxy.catalogue.outside import CatalogueReader, OutsideChanges, hurry_from_outside, open_outside, open_reader
 from tierproxy.catalogue.sqlite import SqliteCatalogue
 
@@ -20,4 +21,5 @@ __all__ = [
     "hurry_from_outside",
     "open_outside",
     "open_reader",
+    "refuse_newer_file",
 ]

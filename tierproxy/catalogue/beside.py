@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from tierproxy import formats
 from tierproxy.catalogue.connection import catalogue_file, connect
 from tierproxy.catalogue.entries import FIND
 from tierproxy.catalogue.migrations import known_migrations, refuse_newer
@@ -29,8 +30,9 @@ class CatalogueBeside:
     def open(cls, data: Path) -> CatalogueBeside | None:
         """The catalogue of ``data``; None: there is none, or one of another version. Blocking, briefly."""
         try:
+            formats.refuse_newer(data)
             connection = connect(catalogue_file(data), cache_kib=CACHE_KIB, read_only=True)
-        except (sqlite3.Error, OSError):
+        except (sqlite3.Error, OSError, ConfigError):
             return None
         try:
             connection.execute("PRAGMA busy_timeout = 0")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -172,7 +173,7 @@ class Database:
 
 
 def _opened(file: Path) -> sqlite3.Connection:
-    file.parent.mkdir(parents=True, exist_ok=True)
+    _begun(file)
     connection = connect(file, cache_kib=WRITER_CACHE_KIB)
     try:
         migrate(connection)
@@ -180,3 +181,12 @@ def _opened(file: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _begun(file: Path) -> None:
+    """There is a file, and it is its owner's alone, whatever the umask is: SQLite would ask for 0644, and it gives the
+    files beside it (-wal, -shm) the mode of this one. One that is there is never opened here: to close it again would
+    give up the locks this process has on it (fcntl(2))."""
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
+from contextlib import closing, suppress
 from importlib import resources
+from pathlib import Path
 
 from tierproxy.errors import ConfigError
 
@@ -32,6 +34,17 @@ def refuse_newer(connection: sqlite3.Connection, known: Mapping[str, str]) -> li
     if strange:
         raise ConfigError(f"the catalogue was written by a newer tierproxy (it has {', '.join(strange)})", hint=NEWER)
     return applied
+
+
+def refuse_newer_file(file: Path) -> None:
+    """Nothing, unless this version does not know a migration of the catalogue at ``file``: then ConfigError. Blocking.
+
+    Read as it lies there, without its WAL, its locks or a change to either, so that a newer directory is left as it is
+    even where no ``format`` file speaks for it. What cannot be read so (none there, damaged) is for whoever opens it.
+    """
+    uri = f"{file.absolute().as_uri()}?mode=ro&immutable=1"
+    with suppress(sqlite3.Error), closing(sqlite3.connect(uri, uri=True)) as peek:
+        refuse_newer(peek, known_migrations())
 
 
 def migrate(connection: sqlite3.Connection, known: Mapping[str, str] | None = None) -> list[str]:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tierproxy import formats
 from tierproxy.catalogue.buckets import BucketReads
 from tierproxy.catalogue.connection import catalogue_file, connect, translating
 from tierproxy.catalogue.counting import grown, rollups
@@ -192,6 +193,7 @@ def _require_same(connection: sqlite3.Connection) -> None:
 
 
 def _existing(data: Path) -> Path:
+    formats.refuse_newer(data)
     file = catalogue_file(data)
     try:
         there = file.exists()

@@ -8,13 +8,14 @@ import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from tierproxy.alt.opening import open_alt
-from tierproxy.catalogue import SqliteCatalogue, catalogue_file
+from tierproxy.catalogue import SqliteCatalogue, catalogue_file, refuse_newer_file
 from tierproxy.cli.outcome import err
 from tierproxy.cli.settings import data_directory
 from tierproxy.clock import SystemClock
@@ -23,7 +24,9 @@ from tierproxy.disk.blobs import DiskBlobs
 from tierproxy.disk.fsio import Files
 from tierproxy.disk.lock import DataLock
 from tierproxy.disk.mark import CommitMark
+from tierproxy.disk.ownership import close_to_others
 from tierproxy.errors import ConfigError
+from tierproxy.formats import record, refuse_newer
 from tierproxy.mail.names import Naming
 from tierproxy.mail.probes import refuse_slow
 from tierproxy.near.versions import withdraw
@@ -32,7 +35,7 @@ from tierproxy.ports import AltTier, Clock, Stubs
 from tierproxy.store import walks
 from tierproxy.stubs.database import throw_away
 from tierproxy.stubs.heads import open_stubs
-from tierproxy.wiring import refuse_lost_catalogue
+from tierproxy.wiring_disk import refuse_lost_catalogue
 
 THREADS = 4
 T = TypeVar("T")
@@ -103,9 +106,13 @@ async def offline(config: Config, *, with_alt: bool, begin: bool = False) -> Asy
             f"there is no data directory {data}", hint="is [node] data_dir right, and was the node started?"
         )
     clock, files = SystemClock(), Files()
+    refuse_newer(data)  # before the lock, which is a file that would be changed
+    refuse_newer_file(catalogue_file(data))
+    close_to_others(data, files)
     async with AsyncExitStack() as stack:
         lock = DataLock.take(data, files)
         stack.callback(lock.release)
+        record(data, files, version("tierproxy"))
         withdraw(data, files)  # nobody believes what stood when the node was killed
         if not catalogue_file(data).exists():  # whatever makes one may give out the generations of these again
             throw_away(data / "stubs", files)

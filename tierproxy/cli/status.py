@@ -11,7 +11,7 @@ from tierproxy.cli.words import ago, bytes_text, count_text, share_text
 from tierproxy.clock import SystemClock
 from tierproxy.config.sections import Config
 from tierproxy.desk import status as desk
-from tierproxy.wire.status import Alarm, DiskBudget, Safety, Speed, Status, Tier, TierLatency
+from tierproxy.wire.status import Alarm, DiskBudget, Safety, Speed, Status, Tier, TierHealth, TierLatency, Workers
 
 
 def status(config: ConfigFile = None, as_json: AsJson = False) -> None:
@@ -42,6 +42,10 @@ def _facts(found: Status) -> Iterator[tuple[str, str]]:
     yield "node", _node(found)
     yield "safe", _safe(found.safety, found.now)
     yield "alt", _alt(found.safety)
+    for index, one in enumerate(found.health):
+        yield "" if index else "health", _health(one, found.now)
+    if found.workers is not None:
+        yield "workers", _workers(found.workers)
     yield "reads", f"people: {_shares({label: (one.hits, one.reads) for label, one in found.speed.people.items()})}"
     yield "gets", f"all: {_shares({label: (one.hits, one.gets) for label, one in found.speed.hits.items()})}"
     if any(one.stubs for one in found.speed.hits.values()):
@@ -75,6 +79,22 @@ def _safe(safety: Safety, now: float) -> str:
 def _alt(safety: Safety) -> str:
     words = {"ok": "takes changes", "trouble": "takes no changes", "unknown": "not known without a node"}
     return words[safety.alt] + (f": {safety.alt_error}" if safety.alt_error else "")
+
+
+def _health(one: TierHealth, now: float) -> str:
+    """The disk is one; alt is one for each bucket."""
+    what = one.tier if one.tier == "disk" else f"{one.tier}, bucket {one.subject}"
+    if one.state == "normal":
+        return f"{what}: normal"
+    return f"{what}: {one.state} for {ago(now - one.since)}" + (f": {one.reason}" if one.reason else "")
+
+
+def _workers(found: Workers) -> str:
+    ended = found.places - found.running
+    missing = f", {ended:,} ended: the node listens there" if ended else ""
+    started = f"; {count_text(found.restarts, 'restart')}" if found.restarts else ""
+    served = f"{count_text(found.answers, 'hit')} answered, {count_text(found.connections, 'connection')} open"
+    return f"{found.running:,} of {found.places:,} running{missing}{started}; {served}"
 
 
 def _shares(shares: dict[str, tuple[int, int]]) -> str:

@@ -109,7 +109,7 @@ def convert(raw: Any, option: Option) -> Any:
         return _texts(raw)
     allowed, make, words = _KINDS[option.type]
     if isinstance(raw, bool) is not (option.type is bool) or not isinstance(raw, allowed):
-        raise ConfigError(f"{_shown(raw)} is not {words}")
+        raise ConfigError(f"{MASKED if option.secret else _shown(raw)} is not {words}")
     return make(raw)
 
 

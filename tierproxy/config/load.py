@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from tierproxy.config import checks, convert, secrets
+from tierproxy.config.depth import MOST_PARTS, deep_line
 from tierproxy.config.environment import overlay
 from tierproxy.config.lines import line_numbers
-from tierproxy.config.schema import tables
+from tierproxy.config.schema import tables, walk
 from tierproxy.config.sections import Config
 from tierproxy.errors import ConfigError
 
@@ -62,21 +63,31 @@ def _read(path: Path) -> str:
 
 
 def _parse(text: str, path: Path | None) -> dict[str, Any]:
+    if deep := deep_line(text):
+        raise ConfigError(f"{path} line {deep}: a key has more than {MOST_PARTS} parts", hint="write it more simply")
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         where = re.search(r"line (\d+)", str(error))
-        line = text.splitlines()[int(where[1]) - 1].strip() if where and int(where[1]) <= text.count("\n") + 1 else ""
-        shown = f": {_without_value(line)}" if line else ""
+        lines = text.split("\n")  # as TOML counts them
+        line = lines[int(where[1]) - 1].strip() if where and int(where[1]) <= len(lines) else ""
+        repeated = _without_value(line)
+        shown = f": {repeated}" if repeated else ""
         raise ConfigError(
             f"{path} is not TOML: {error}{shown}", hint="texts, sizes and durations are in quotes"
         ) from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets in brackets in brackets
+        raise ConfigError(f"{path} cannot be read: {error}", hint="write it more simply") from error
 
 
 def _without_value(line: str) -> str:
-    """A broken line may hold a secret: only what stands before ``=`` is repeated."""
+    """A broken line may hold a secret, or the end of one in several lines: only the name of an option before ``=``, or
+    of a section in brackets, is repeated."""
     name, equals, _ = line.partition("=")
-    return f"{name.strip()} = ..." if equals else line
+    known = {option.name for table in walk(tables()) for option in table.options}
+    if equals and name.strip() in known:
+        return f"{name.strip()} = ..."
+    return line if re.fullmatch(r"\[{1,2}[\w. -]{1,80}\]{0,2}", line, re.ASCII) else ""
 
 
 def _refusal(problems: convert.Problems, text: str, path: Path | None) -> ConfigError:

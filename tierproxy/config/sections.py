@@ -33,6 +33,12 @@ class NodeSection:
         "directory of blobs, catalogue and staged files; one process owns it. Relative paths, here and below, start at "
         "the working directory",
     )
+    user: str = option(
+        "",
+        "started by root, go on as this user (name or number) once ports are bound and secrets read; empty: stay who "
+        "started it",
+    )
+    group: str = option("", "group of that user to go on with; empty for its own")
     log_level: LogLevel = option("info", "which log lines are written", reload=True)
     log_format: LogFormat = option("text", "json writes one object a line")
     access_log: bool = option(False, "log one line per request")
@@ -64,7 +70,18 @@ class ListenSection:
     domain: str = option(
         "", "domain for virtual-host-style requests: <bucket>.<domain>; empty for path-style requests only"
     )
-    max_concurrent_requests: int = option(1000, "requests at once; more are answered 503 SlowDown", least=1)
+    max_concurrent_requests: int = option(
+        1000,
+        "requests at once; more are answered 503 SlowDown. Clients (access keys, without one addresses) with less than "
+        "their share of it find a quarter more",
+        least=1,
+    )
+    max_connections: int = option(
+        0,
+        "connections at once; then the one that is idle for longest makes room for a new one, or the new one is "
+        "answered 503. 0: as many as the limit of open files allows, 16384 at most. Hit workers divide it among them",
+        least=0,
+    )
     max_header_bytes: Size = option(Size(64 * 1024), "largest request head", least=4096)
     max_object_size: Size = option(Size(5 * 2**40), "largest object", least=1)
     max_put_size: Size = option(
@@ -108,6 +125,28 @@ class AltSection:
     )
     max_retries: int = option(2, "tries after the first, inside one operation", least=0)
     retry_timeout: Duration = option(Duration(10), "no retry begins after this", least=0)
+    retry_budget: float = option(
+        0.1,
+        "second tries as a share of first ones, for each bucket, beyond the ten it begins with; 0: none. When alt "
+        "fails for everybody, tries add so much to its load and no more",
+        least=0,
+    )
+    slow_answer: Duration = option(
+        Duration(5),
+        "an answer that takes longer counts as trouble: some of them make alt unstable for the bucket, and nothing is "
+        "tried a second time",
+        least=0.01,
+    )
+    breaker_failures: int = option(
+        5,
+        "failures in a row, and no answer for two seconds, after which alt is down for the bucket: what needs it is "
+        "answered 503 or queued at once",
+        least=1,
+    )
+    breaker_pause: Duration = option(
+        Duration(1), "until one request tries whether alt is back; doubles with each that fails", least=0.01
+    )
+    breaker_max_pause: Duration = option(Duration(10), "the longest such pause", least=0.01)
     concurrency: int = option(64, "requests to alt at once; more wait", least=1)
     multipart_threshold: Size = option(Size(64 * 2**20), "larger objects are uploaded in parts", least=5 * 2**20)
     multipart_part_size: Size = option(Size(16 * 2**20), "size of such a part", least=5 * 2**20)
@@ -140,6 +179,18 @@ class DiskSection:
         reload=True,
     )
     threads: int = option(8, "threads for blob files", least=1)
+    slow_call: Duration = option(
+        Duration(2), "a call to the disk that takes longer counts as failed: after enough of them it is gone round",
+        reload=True, least=0.01,
+    )  # fmt: skip
+    patience: Duration = option(
+        Duration(10), "nobody waits longer for a call to the disk; then it is taken to hang, and alt is asked instead",
+        reload=True, least=0.01,
+    )  # fmt: skip
+    probe_interval: Duration = option(
+        Duration(5), "how often a disk that is in doubt is asked to write, fsync and read a small file", reload=True,
+        least=0.01,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,9 @@ SIZES = {
     "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40,
 }  # fmt: skip
 DURATIONS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-_NUMBER = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z%]*)\s*")
+_NUMBER = re.compile(r"\s*([0-9]{1,400}(?:\.[0-9]{1,400})?)\s*([A-Za-z%]*)\s*")
+
+_SHOWN = 60  #: characters of a text that is repeated
 
 
 class Size(int):
@@ -50,22 +52,30 @@ def parse_duration(text: str) -> Duration:
     number, unit = _split(str(text), "duration", "30s")
     if unit.lower() not in DURATIONS:
         raise ConfigError(f"{text!r} is not a duration: write a unit as in 250ms, 30s, 5m, 12h, 7d")
-    return Duration(float(number) * DURATIONS[unit.lower()])
+    return Duration(_float(number) * DURATIONS[unit.lower()])
 
 
 def parse_share(text: str | int) -> Share:
     """``"5%"`` or a size. Raises ConfigError."""
     if isinstance(text, str) and text.strip().endswith("%"):
         number, _ = _split(text, "share", "5%")
-        return Share(percent=float(number))
+        return Share(percent=_float(number))
     return Share(bytes=parse_size(text))
 
 
 def _split(text: str, what: str, example: str) -> tuple[Fraction, str]:
     match = _NUMBER.fullmatch(text)
     if match is None:
-        raise ConfigError(f"{text!r} is not a {what}: write it as in {example}")
+        shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+        raise ConfigError(f"{shown!r} is not a {what}: write it as in {example}")
     return Fraction(match[1]), match[2]
+
+
+def _float(number: Fraction) -> float:
+    try:
+        return float(number)
+    except OverflowError as error:
+        raise ConfigError("is more than any number can hold") from error
 
 
 def show_size(size: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -10,9 +11,10 @@ from tierproxy.config.sections import Config, DiskSection
 from tierproxy.desk.inforce import Waters, data_directory, in_force, in_force_waters
 from tierproxy.desk.series import speed
 from tierproxy.model import FreeSpace
+from tierproxy.ports import Condition
 from tierproxy.store.health import ALARM
 from tierproxy.wire.base import Amount
-from tierproxy.wire.status import Alarm, BucketUse, DiskBudget, Health, Safety, Status, Tier
+from tierproxy.wire.status import Alarm, BucketUse, DiskBudget, Health, Safety, Status, Tier, TierHealth, Workers
 
 OPEN_RUNS = 1000  #: counted at most
 
@@ -42,6 +44,8 @@ class Live:
     rules_version: int
     rules_about: str
     shadow: bool
+    conditions: tuple[Condition, ...] = ()
+    workers: Workers | None = None
 
 
 def status(config: Config, catalogue: CatalogueReader, now: float, live: Live | None = None) -> Status:
@@ -53,6 +57,7 @@ def status(config: Config, catalogue: CatalogueReader, now: float, live: Live | 
         started_at=live.started_at if live else None, data=str(data_directory(config)), url=live.url if live else None,
         safety=_safety(config, catalogue, live), speed=speed(catalogue, now),
         disk=disk, tiers=_tiers(catalogue, disk, live), alarms=list(live.alarms) if live else [],
+        health=[_health(one) for one in live.conditions] if live else [], workers=live.workers if live else None,
         rules_version=rules, rules_about=about, shadow=shadow, warnings=warnings,
         open_runs=len(catalogue.runs(OPEN_RUNS, open_only=True)),
     )  # fmt: skip
@@ -91,6 +96,11 @@ def _alt(catalogue: CatalogueReader, live: Live | None) -> tuple[Health, str]:
         return "ok", ""
     told = next((job.last_error for job in catalogue.jobs(0, 100) if job.last_error), "")
     return "trouble", str(down[0].facts.get("error") or told or "")
+
+
+def _health(one: Condition) -> TierHealth:
+    found = dataclasses.asdict(one) | {"state": one.state.value}
+    return TierHealth.model_validate(found)
 
 
 # ------------------------------------------------------------ room

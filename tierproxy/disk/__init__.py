@@ -13,5 +13,6 @@ file fsynced) and *published* (renamed, directory fsynced). What holds at every 
 
 Modules: ``fsio`` (every change of a file), ``layout`` (paths and names), ``lock`` (one owner), ``trailer`` (the file
 format), ``digest`` (hashing what passes), ``descriptor`` (closing exactly once), ``commits`` (fsyncs shared by many),
-``staged`` (writing), ``kept`` (what is on its way), ``reading``, ``blobs`` (the port).
+``staged`` and ``staged_file`` (writing), ``kept`` (what is on its way), ``reading``, ``blobs`` (the port), ``probe``
+(is the disk well?), ``guarded`` (the port while it is not).
 """

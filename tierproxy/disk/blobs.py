@@ -16,7 +16,8 @@ from tierproxy.disk.digest import BodyDigest
 from tierproxy.disk.fsio import Files, disk_errors
 from tierproxy.disk.layout import DataDirectory, FanOut
 from tierproxy.disk.reading import ANYTHING, BlockedBlob, Expected, WholeBlob
-from tierproxy.disk.staged import StagedBlob, StagedFile
+from tierproxy.disk.staged import StagedBlob
+from tierproxy.disk.staged_file import StagedFile
 from tierproxy.errors import BlobCorrupt
 from tierproxy.model import BlobFacts, BlobLabel, FreeSpace, Headers, ObjectName, SealedBlob, Stub
 from tierproxy.ports import BodyCheck, Clock, Hands, Staged
@@ -48,6 +49,7 @@ class DiskBlobs:
         self._syncs = DirectorySyncs(files)
         # Apart, so that a purge of thousands of files does not hold up a write.
         self._removals = DirectoryCommits(files, offload, self._errands, gone_is_fine=True)
+        self._leftovers: list[Callable[[], None]] = []
         self._free: FreeSpace | None = None
         self._free_at = 0.0
 
@@ -72,7 +74,8 @@ class DiskBlobs:
         file = StagedFile(self._directory.staged(name), self._files, digest)
         target = self._directory.blob(name)
         return StagedBlob(
-            name, file, digest, self._offload, self._publishes, self._syncs, self._errands, target, self._fan_out
+            name, file, digest, self._offload, self._publishes, self._syncs, self._errands, target, self._fan_out,
+            self._leftovers,
         )  # fmt: skip
 
     def _some_random_bytes(self, count: int) -> bytes:
@@ -88,6 +91,12 @@ class DiskBlobs:
         source, target = self._directory.blob(blob), self._directory.quarantined(blob)
         move = partial(self._files.rename, source, target)
         await self._removals.run(move, (target.parent, source.parent))  # found before it is forgotten
+
+    async def tidy(self) -> None:
+        jobs = list(self._leftovers)
+        for job in jobs:
+            await self._offload.run(job)
+            self._leftovers.remove(job)
 
     async def clear_staging(self) -> int:
         return await self._offload.run(layout.clear, self._directory.staging, self._files)
@@ -116,6 +125,9 @@ class DiskBlobs:
     async def ends(self, blobs: Sequence[BlobFacts], head: int, tail: int) -> list[Stub | None]:
         paths = [self._directory.blob(one.name) for one in blobs]
         return await self._offload.run(reading.ends, paths, blobs, head, tail)
+
+    async def footprints(self, blobs: Sequence[str]) -> list[int | None]:
+        return await self._offload.run(reading.footprints, [self._directory.blob(name) for name in blobs])
 
     async def verify(self, blob: str) -> tuple[BlobLabel, SealedBlob]:
         opened = await self._open(self._directory.blob(blob), ANYTHING)

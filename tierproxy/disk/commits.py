@@ -11,7 +11,7 @@ from typing import Any
 
 from tierproxy.disk.fsio import Files
 from tierproxy.errors import BlobMissing, DiskError
-from tierproxy.ports import Offload
+from tierproxy.ports import Hands
 
 
 class Errands:
@@ -63,7 +63,7 @@ class DirectoryCommits:
     A change whose task was cancelled is made all the same.
     """
 
-    def __init__(self, files: Files, offload: Offload, errands: Errands, *, gone_is_fine: bool = False) -> None:
+    def __init__(self, files: Files, offload: Hands, errands: Errands, *, gone_is_fine: bool = False) -> None:
         """``gone_is_fine``: for removals, to which a directory that is not there is no error."""
         self._files = files
         self._offload = offload
@@ -101,6 +101,8 @@ class DirectoryCommits:
         outcomes = [_outcome(waiter.change) for waiter in batch]
         touched = [waiter.directories for waiter, error in zip(batch, outcomes, strict=True) if error is None]
         failed = self._fsync(dict.fromkeys(path for paths in touched for path in paths))
+        for error in (*filter(None, outcomes), *failed.values()):
+            self._offload.note(error)
         return [
             error or next((failed[path] for path in waiter.directories if path in failed), None)
             for waiter, error in zip(batch, outcomes, strict=True)

@@ -21,6 +21,11 @@ class Descriptor:
         self._closed = False
         self._idle = threading.Condition()
 
+    @property
+    def abandoned(self) -> bool:
+        """Closed, or closed by its last user."""
+        return self._closed
+
     def attach(self, fd: int) -> None:
         """Hand over an open descriptor. Once."""
         with self._idle:

@@ -41,6 +41,9 @@ class Files:
     Each raises OutOfSpace (ENOSPC, EDQUOT, EFBIG), BlobMissing (ENOENT) or DiskUnavailable (anything else).
     """
 
+    pulse: Callable[[], None] | None = None
+    """Called before each call to the kernel: who watches them sees one that does not return."""
+
     def call(self, kind: str, function: Callable[..., T], *args: object) -> T:
         """The one gate to the kernel; ``kind`` is the public method's name. Test kits override this."""
         return function(*args)
@@ -60,8 +63,10 @@ class Files:
         return self._do("create", os.open, path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
     def open_or_create(self, path: Path) -> int:
-        """A file that may be there, open for reading and writing; the caller closes the descriptor."""
-        return self._do("open_or_create", os.open, path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """A file that may be there, open for reading and writing; the caller closes the descriptor. A link of that name
+        is not followed: whoever put it there would choose what is written to."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        return self._do("open_or_create", os.open, path, flags, 0o600)
 
     def write_at(self, fd: int, data: bytes | bytearray | memoryview, offset: int) -> None:
         """Write all of ``data`` at ``offset``."""
@@ -90,11 +95,17 @@ class Files:
     def rmdir(self, path: Path) -> None:
         self._do("rmdir", os.rmdir, path)
 
+    def chmod(self, path: Path, mode: int) -> None:
+        """Follows links."""
+        self._do("chmod", os.chmod, path, mode)
+
     def fsync_dir(self, path: Path) -> None:
         """Make the entries of a directory durable."""
         self._do("fsync_dir", _fsync_dir, path)
 
     def _do(self, kind: str, function: Callable[..., T], *args: object) -> T:
+        if self.pulse is not None:
+            self.pulse()
         try:
             return self.call(kind, function, *args)
         except OSError as error:

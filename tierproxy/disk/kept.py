@@ -17,8 +17,9 @@ logger = logging.getLogger(__name__)
 
 
 class KeptBlob:
-    """``tierproxy.ports.Keeping``. ``settle`` is for the thread that does the work. ``claimed``: somebody goes on from
-    here, and the file is his; what nobody has claimed goes when the staged body is closed."""
+    """``tierproxy.ports.Keeping``. ``settle`` is for the thread that does the work, and for who gives it up.
+    ``claimed``: somebody goes on from here, and the file is his; what nobody has claimed goes when the staged body is
+    closed."""
 
     def __init__(self, sealed: SealedBlob, syncs: DirectorySyncs) -> None:
         self.sealed = sealed
@@ -27,6 +28,7 @@ class KeptBlob:
         self._syncs = syncs
         self._mutex = threading.Lock()
         self._known = False
+        self._left = False
         self._listeners: list[Tell] = []
 
     @property
@@ -37,12 +39,27 @@ class KeptBlob:
         self.claimed = True
         return self._listen(tell)
 
-    def settle(self, failure: BaseException | None) -> None:
-        """It is durable, or it never will be."""
+    @property
+    def durable(self) -> bool:
+        return self._known and self.failure is None
+
+    def settle(self, failure: BaseException | None) -> bool:
+        """any thread. It is durable, or nobody waits for that any more. The first word counts: False when there was one
+        before, and nobody is told."""
         with self._mutex:
+            if self._known:
+                return False
             self.failure, self._known = failure, True
         for tell in self._listeners:
             tell(failure)
+        return True
+
+    def leave(self) -> None:
+        """any thread. It is no company for those who commit any more. Idempotent."""
+        with self._mutex:
+            left, self._left = self._left, True
+        if not left:
+            self._syncs.end()
 
     async def wait(self) -> None:
         await self.settled()

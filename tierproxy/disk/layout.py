@@ -5,6 +5,7 @@
     <data>/staging/<name>                files before they are blobs; emptied at start
     <data>/parts/<name>                  parts of multipart uploads
     <data>/quarantine/<name>             damaged blobs, for an operator to look at
+    <data>/catalogue/                    made here, so that its name is durable; what is in it is SQLite's
 
 A name is 32 hex digits: 48 bits of milliseconds since the epoch, 80 random bits. It is unique and never used again.
 """
@@ -39,6 +40,7 @@ class DataDirectory:
         self.staging = root / "staging"
         self.parts = root / "parts"
         self.quarantine = root / "quarantine"
+        self.catalogue = root / "catalogue"
         self._blobs, self._staging = str(self.blobs), str(self.staging)
 
     def __repr__(self) -> str:
@@ -68,7 +70,7 @@ class DataDirectory:
     def make(self, files: Files) -> None:
         """Make what is missing, durably. Blocking."""
         make_durable(self.root, files)
-        for path in (self.blobs, self.staging, self.parts, self.quarantine):
+        for path in (self.blobs, self.staging, self.parts, self.quarantine, self.catalogue):
             files.mkdir(path)
         files.fsync_dir(self.root)
 

@@ -22,7 +22,7 @@ class CommitMark:
     def __init__(self, root: Path, files: Files) -> None:
         self._path = root / "committed"
         self._files = files
-        self._noted = 0
+        self.noted = 0  #: the last one
 
     def read(self) -> int:
         """The largest generation noted, 0 if there is none."""
@@ -34,11 +34,11 @@ class CommitMark:
 
     def write(self, generation: int) -> None:
         """Note ``generation``, unless it was the last one noted. Raises DiskError."""
-        if generation == self._noted:
+        if generation == self.noted:
             return
         fd = self._files.open_or_create(self._path)
         try:
             self._files.write_at(fd, b"%0*d" % (WIDTH, generation), 0)
         finally:
             os.close(fd)
-        self._noted = generation
+        self.noted = generation

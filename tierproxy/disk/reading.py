@@ -14,7 +14,7 @@ from tierproxy.disk.commits import Errands
 from tierproxy.disk.descriptor import Descriptor
 from tierproxy.disk.fsio import disk_errors
 from tierproxy.disk.trailer import BLOCK, DIGEST, Trailer
-from tierproxy.errors import BlobCorrupt, DiskError
+from tierproxy.errors import BlobCorrupt, BlobMissing, DiskError, DiskHangs
 from tierproxy.model import BlobFacts, BlobLabel, Stub
 from tierproxy.ports import Offload
 
@@ -105,6 +105,19 @@ def _ends(path: Path, blob: BlobFacts, head: int, tail: int) -> Stub | None:
         pin.close()
 
 
+def footprints(paths: Sequence[Path]) -> list[int | None]:
+    """``tierproxy.ports.DiskTier.footprints``. Blocking."""
+    return [_footprint(path) for path in paths]
+
+
+def _footprint(path: Path) -> int | None:
+    try:
+        with disk_errors(f"stat {path}"):
+            return trailer.footprint(os.stat(path, follow_symlinks=False).st_size)
+    except BlobMissing:
+        return None
+
+
 def read_blocks(pin: Descriptor, found: Trailer, offset: int, length: int) -> bytes:
     """``length`` bytes (inside the body) at ``offset``, once every block they touch was verified. Blocking."""
     first, stop = offset // BLOCK, -(-(offset + length) // BLOCK)
@@ -171,10 +184,15 @@ class BlockedBlob:
         length = min(length, self.size - offset)
         if length <= 0:
             return b""
-        return await self._offload.run(read_blocks, self._pin, self._found, offset, length)
+        try:
+            return await self._offload.run(read_blocks, self._pin, self._found, offset, length)
+        except DiskHangs:
+            self._pin.abandon()  # whoever is in there closes it on the way out; nobody waits for that
+            raise
 
     async def close(self) -> None:
         """In a thread: the last close of a large file that was unlinked frees its extents, which takes a while."""
         if not self._closed:
             self._closed = True
-            await self._errands.run(self._offload.run(self._pin.close))
+            if not self._pin.abandoned:
+                await self._errands.run(self._offload.run(self._pin.close))

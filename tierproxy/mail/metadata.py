@@ -157,7 +157,9 @@ def _of_trailer(trailer: dbox.Trailer) -> dict[str, str]:
         value = trailer.value(letter) or ""
         facts |= {LINES[letter]: value} if form.fullmatch(value) else {}
     letters = "".join(letter for letter, _ in trailer.lines)
-    return facts | ({ORDER: letters} if letters != USUAL and len(letters) <= len(LINES) else {})
+    # The first character of a line is what stands there: as a header's value only a letter will do.
+    known = letters.isascii() and letters.isalpha() and len(letters) <= len(LINES)
+    return facts | ({ORDER: letters} if known and letters != USUAL else {})
 
 
 def _plain(key: str, ends: Stub) -> tuple[dict[str, str], dict[bytes, bytes]] | None:

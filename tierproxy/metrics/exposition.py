@@ -13,14 +13,15 @@ from prometheus_client.registry import Collector
 
 from tierproxy.errors import TierproxyError
 from tierproxy.logs import event
-from tierproxy.metrics import requests, tiers, upkeep
+from tierproxy.metrics import health, requests, tiers, upkeep
 from tierproxy.metrics.families import Room, families
 from tierproxy.metrics.sources import Sources
 
 log = logging.getLogger(__name__)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """Prometheus' text format (prometheus.io/docs/instrumenting/exposition_formats)."""
-ROOMS: tuple[Room[Sources], ...] = (*tiers.ROOMS[:3], *requests.ROOMS, *tiers.ROOMS[3:], *upkeep.ROOMS)
+SAFE, QUEUE, *TIERS = tiers.ROOMS
+ROOMS: tuple[Room[Sources], ...] = (SAFE, *health.ROOMS, QUEUE, *requests.ROOMS, *TIERS, *upkeep.ROOMS)
 
 
 class Page(Collector):

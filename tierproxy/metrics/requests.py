@@ -46,6 +46,10 @@ DELETE_TIME = histogram("tierproxy_delete_seconds", "Time of a delete to its ack
 ANSWERS = counter("tierproxy_http_responses", "Answers of the object port by status code; 0: none was begun", "code")
 RUNNING = gauge("tierproxy_http_requests_in_progress", "Requests being answered by the object port")
 CONNECTIONS = gauge("tierproxy_http_connections", "Open connections of clients")
+OVERLOAD = counter(
+    "tierproxy_overload", "What was refused or ended for want of room: connection refused, idle connection closed, "
+    "accept failed (the system had no descriptor), request refused (503 SlowDown), slow request cut", "what",
+)  # fmt: skip
 
 WORKER_ANSWERS = counter(
     "tierproxy_worker_answers", "Requests a hit worker has answered; in tierproxy_http_responses as well", "worker"
@@ -54,6 +58,7 @@ WORKER_PASSED = counter("tierproxy_worker_passed", "Connections a hit worker has
 WORKER_CONNECTIONS = gauge(
     "tierproxy_worker_connections", "Open connections at a hit worker; in tierproxy_http_connections as well", "worker"
 )
+WORKER_RUNNING = gauge("tierproxy_worker_running", "1: the hit worker listens; 0: the node does in its place", "worker")
 WORKER_RESTARTS = counter("tierproxy_worker_restarts", "Times a hit worker ended and another took its place", "worker")
 
 
@@ -94,10 +99,13 @@ def _port(sources: Sources) -> Iterator[Sample]:
         yield ANSWERS.of(count, str(code))
     yield RUNNING.of(activity.requests)
     yield CONNECTIONS.of(activity.connections)
+    for what, count in activity.overload.items():
+        yield OVERLOAD.of(count, what)
     for worker in activity.workers:
         yield WORKER_ANSWERS.of(worker.answers, str(worker.place))
         yield WORKER_PASSED.of(worker.passed, str(worker.place))
         yield WORKER_CONNECTIONS.of(worker.connections, str(worker.place))
+        yield WORKER_RUNNING.of(worker.running, str(worker.place))
         yield WORKER_RESTARTS.of(worker.restarts, str(worker.place))
 
 
@@ -106,7 +114,17 @@ ROOMS = (
     Room("Writes", (PUTS, QUEUED, DELETES, PUT_TIME, DELETE_TIME), _writes),
     Room(
         "The object port",
-        (ANSWERS, RUNNING, CONNECTIONS, WORKER_ANSWERS, WORKER_PASSED, WORKER_CONNECTIONS, WORKER_RESTARTS),
+        (
+            ANSWERS,
+            RUNNING,
+            CONNECTIONS,
+            OVERLOAD,
+            WORKER_RUNNING,
+            WORKER_ANSWERS,
+            WORKER_PASSED,
+            WORKER_CONNECTIONS,
+            WORKER_RESTARTS,
+        ),
         _port,
     ),
 )

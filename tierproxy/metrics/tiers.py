@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from tierproxy.metrics.families import Room, Sample, counter, gauge, histogram
 from tierproxy.metrics.sources import Sources
-from tierproxy.store.health import ALARM as ALT_DOWN
 
 DIRTY = gauge("tierproxy_dirty_objects", "Objects that exist on one disk only: alt does not have their bytes yet")
 DIRTY_BYTES = gauge("tierproxy_dirty_bytes", "Bytes that exist on one disk only")
@@ -21,8 +20,6 @@ QUEUE_AGE = gauge("tierproxy_queue_oldest_age_seconds", "How long the oldest job
 FAILING = gauge("tierproxy_queue_failing_jobs", "Jobs whose last try failed")
 TRYING = gauge("tierproxy_queue_running_jobs", "Jobs being tried now")
 UPLOADS = counter("tierproxy_uploads", "Tries of the upload queue: done or failed", "result")
-ALT_UP = gauge("tierproxy_alt_up", "1: alt takes changes, as far as the last tries tell; 0: not those of some bucket")
-ALARMS = gauge("tierproxy_alarms", "Alarms that are raised, by name; how many subjects", "alarm")
 
 ALT_REQUESTS = counter(
     "tierproxy_alt_requests", "Operations asked of alt by what became of them", "operation", "outcome"
@@ -70,14 +67,6 @@ def _safety(sources: Sources) -> Iterator[Sample]:
     yield DIRTY.of(totals.dirty)
     yield DIRTY_BYTES.of(totals.dirty_bytes)
     yield DIRTY_AGE.of(_age(now, sources.measured.gauges.oldest_dirty_at if totals.dirty else None))
-
-
-def _health(sources: Sources) -> Iterator[Sample]:
-    """Apart from what asks the catalogue, which may be what the alarms are about."""
-    active = [alarm for alarm, _ in sources.alarms.active()]
-    yield ALT_UP.of(ALT_DOWN not in active)
-    for alarm in sorted(set(active)):
-        yield ALARMS.of(active.count(alarm), alarm)
 
 
 def _queue(sources: Sources) -> Iterator[Sample]:
@@ -155,7 +144,6 @@ def _age(now: float, since: float | None) -> float:
 
 ROOMS = (
     Room("Is mail safe", (DIRTY, DIRTY_BYTES, DIRTY_AGE), _safety),
-    Room("Health", (ALT_UP, ALARMS), _health),
     Room(
         "The upload queue",
         (DEADLINE, JOBS, MOST_JOBS, QUEUE_BYTES, QUEUE_AGE, FAILING, TRYING, UPLOADS),

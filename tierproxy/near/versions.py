@@ -60,6 +60,7 @@ class VersionTable:
         self._files = files
         self.table = memoryview(memory).cast("Q")
         self._closed = False
+        self._suspended = 0  # the epoch to go on from
 
     def __repr__(self) -> str:
         return f"<VersionTable {self.path or 'of its own'}{' (closed)' if self._closed else ''}>"
@@ -101,9 +102,22 @@ class VersionTable:
 
     def all_changed(self) -> None:
         """See ``tierproxy.ports.Versions``."""
-        if not self._closed:
+        if self._suspended:
+            self._suspended += 1
+        elif not self._closed:
             epoch = self.table[EPOCH]
             self.table[EPOCH] = epoch + 1 if epoch else 1 + int.from_bytes(os.urandom(8), "little") % FIRST_EPOCH
+
+    def suspend(self) -> None:
+        """loop. From now on nobody speaks for objects but the node, which has reasons not to trust the disk: the epoch
+        is nobody's. Idempotent."""
+        if not self._closed and not self._suspended:
+            self._suspended, self.table[EPOCH] = self.table[EPOCH], NOBODY
+
+    def resume(self) -> None:
+        """loop. After ``suspend``: an epoch nothing is remembered under. Idempotent."""
+        if self._suspended and not self._closed:
+            self._suspended, self.table[EPOCH] = 0, self._suspended + 1
 
     def close(self) -> None:
         """After the last commit: nobody believes this table any more, and its file goes. Idempotent.

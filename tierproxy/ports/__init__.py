@@ -11,7 +11,8 @@ from tierproxy.ports.body import BodyCheck
 from tierproxy.ports.catalogue import Catalogue
 from tierproxy.ports.counting import Counting, HistoryLog
 from tierproxy.ports.disk import DiskTier, Durable, Keeping, OpenBlob, Source, Staged
-from tierproxy.ports.machine import Clock, FileCalls, Hands, Offload, Timer
+from tierproxy.ports.health import Condition, Health, State
+from tierproxy.ports.machine import Clock, FileCalls, Hands, Offload, Timer, WorkerPlace
 from tierproxy.ports.near import Near, Standing, Versions
 from tierproxy.ports.planning import Planning, Purging
 from tierproxy.ports.rooms import Alarms, Hot, Kept, Leaser, NoticeBus, Purgeable, Stubs
@@ -24,11 +25,13 @@ __all__ = [
     "BodyCheck",
     "Catalogue",
     "Clock",
+    "Condition",
     "Counting",
     "DiskTier",
     "Durable",
     "FileCalls",
     "Hands",
+    "Health",
     "HistoryLog",
     "Hot",
     "Keeping",
@@ -46,7 +49,9 @@ __all__ = [
     "Spans",
     "Staged",
     "Standing",
+    "State",
     "Stubs",
     "Timer",
     "Versions",
+    "WorkerPlace",
 ]

@@ -144,8 +144,17 @@ class DiskTier(Protocol):
         """Every blob name on disk, in batches, directory by directory, in no order."""
         ...
 
+    async def footprints(self, blobs: Sequence[str]) -> list[int | None]:
+        """The space each occupies by its name and length alone, as ``SealedBlob.footprint`` has it; None: it is not
+        there. Nothing is read. Raises DiskUnavailable."""
+        ...
+
     async def quarantine(self, blob: str) -> None:
         """Move a damaged blob to ``<data>/quarantine`` so that an operator can look at it."""
+        ...
+
+    async def tidy(self) -> None:
+        """Do the cleaning up that had to be left because the disk hung. Raises DiskHangs: some is left still."""
         ...
 
     async def clear_staging(self) -> int:

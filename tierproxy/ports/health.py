@@ -1,5 +1,5 @@
-"""How well the two tiers do, as far as the calls to them tell: what makes the house go round a tier, and what an operator
-is shown. Decisions 32 (disk) and 33 (alt)."""
+"""How well the two tiers do, as far as the calls to them tell: what makes the house go round a tier, and what an
+operator is shown. Decisions 32 (disk) and 33 (alt)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Time and threads."""
+"""Time, threads and processes."""
 
 from __future__ import annotations
 
@@ -47,11 +47,41 @@ class Offload(Protocol):
 
 
 class Hands(Offload, Protocol):
-    """An ``Offload`` that also takes work nobody waits for."""
+    """An ``Offload`` that also takes work nobody waits for. One with a patience ends ``run`` with DiskHangs when the
+    call does not return in time; the call goes on, and its result is dropped."""
 
-    def begin(self, call: Callable[[], None]) -> None:
-        """loop. Have ``call`` run in the pool; it tells whom it concerns and raises nothing."""
+    def begin(self, call: Callable[[], None], late: Callable[[BaseException], None]) -> None:
+        """loop. Have ``call`` run in the pool; it tells whom it concerns and raises nothing. ``late``: told on the loop
+        that it has not ended in time, or will not be begun; it may end later all the same."""
         ...
+
+    def note(self, error: BaseException) -> None:
+        """any thread. A call met this and raised nothing."""
+        ...
+
+
+class WorkerPlace(Protocol):
+    """One place of a hit worker, since the node began. ``running``: it listens; else the node does in its place.
+    ``connections``: now. ``answers``: requests it answered. ``passed``: connections it passed to the node.
+    ``restarts``: how often another process took the place."""
+
+    @property
+    def place(self) -> int: ...
+
+    @property
+    def running(self) -> bool: ...
+
+    @property
+    def connections(self) -> int: ...
+
+    @property
+    def answers(self) -> int: ...
+
+    @property
+    def passed(self) -> int: ...
+
+    @property
+    def restarts(self) -> int: ...
 
 
 class FileCalls(Protocol):

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from tierproxy.config.convert import nearest
+from tierproxy.config.depth import MOST_PARTS, deep_line
 from tierproxy.config.lines import line_numbers
 from tierproxy.errors import ConfigError
 from tierproxy.model import Ack, FillPolicy
 from tierproxy.rules import amounts, options, patterns
 from tierproxy.rules.conditions import FILL_FIELDS, TIME, WRITE_FIELDS, Reader
-from tierproxy.rules.depth import MOST_PARTS, deep_line
 from tierproxy.rules.model import (
     Action,
     ActionKind,

@@ -1,8 +1,9 @@
 """The object port: S3 over ASGI, without a framework.
 
 Order of a request: count it, parse it, authenticate it, find its operation, check its grants, refuse what is asked for
-and not supported; only then its handler runs and only a handler reads a body. Everything a handler raises becomes an
-answer here; once an answer has begun, an error can only cut it.
+and not supported; then, if it is its client's turn, its handler runs, and only a handler reads a body. Nothing is
+waited for before the handler, so what is refused holds nothing. Everything a handler raises becomes an answer here;
+once an answer has begun, an error can only cut it.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from collections.abc import Callable, MutableMapping
 from typing import Any
 
 from tierproxy.config.sections import ListenSection
-from tierproxy.errors import Busy, NotModified
+from tierproxy.errors import NotModified
 from tierproxy.logs import TRACE_ID, event
 from tierproxy.ports import Clock, Spans
 from tierproxy.s3api.access import access_line, spanned
 from tierproxy.s3api.auth import Authenticator
-from tierproxy.s3api.call import XML_TYPE, Answer, Call, Port
+from tierproxy.s3api.call import XML_TYPE, Answer, Call, Port, documents
 from tierproxy.s3api.documents import error_document
 from tierproxy.s3api.exchange import Cut, Disconnected, Exchange, HeaderList, Receive, Send
 from tierproxy.s3api.failures import log_failure
@@ -27,8 +28,10 @@ from tierproxy.s3api.lane.ports import Served
 from tierproxy.s3api.numbering import RequestIds
 from tierproxy.s3api.ports import Store
 from tierproxy.s3api.request import Request
-from tierproxy.s3api.route import find_operation, refuse_what_is_not_done
+from tierproxy.s3api.route import Handler, find_operation, refuse_what_is_not_done
 from tierproxy.s3api.tracing import HEADER, carrier_of, trace_id_of
+from tierproxy.s3api.turns import Caller, Turns
+from tierproxy.shares import GUEST
 
 logger = logging.getLogger("tierproxy.s3api")
 
@@ -58,10 +61,11 @@ class ObjectApp:
         self._clock = clock
         self._domain = listen.domain
         self._timeout = float(listen.body_timeout)
-        self._limit = listen.max_concurrent_requests
         self._access_log = access_log
         self._spans = spans
         self._ids = RequestIds()
+        self.turns = Turns(listen.max_concurrent_requests)
+        self._documents = documents()
         self.running = 0  #: requests being answered now
         self.answers: defaultdict[int, int] = defaultdict(int)  #: by status code, since the start; 0: none was begun
 
@@ -109,8 +113,6 @@ class ObjectApp:
 
     async def _serve(self, scope: MutableMapping[str, Any], exchange: Exchange, request_id: str) -> None:
         try:
-            if self.running > self._limit:
-                raise Busy("Please reduce your request rate.")
             request = exchange.request = Request.from_scope(scope, self._domain)
             if HEADER in request.headers:
                 _follow(exchange, trace_id_of(request.headers[HEADER]))
@@ -120,9 +122,8 @@ class ObjectApp:
             exchange.operation = operation.name
             operation.check(request, admission.identity.grants)
             refuse_what_is_not_done(operation, request)
-            answer = await operation.handler(self._port, Call(request, exchange, admission, request_id))
-            if answer is not None:
-                await _send(scope, exchange, answer, request_id)
+            call = Call(request, exchange, admission, request_id, documents=self._documents)
+            await self._in_turn(scope, exchange, operation.handler, call)
         except Disconnected:
             event(logger, logging.DEBUG, "client left", id=request_id)
             exchange.cut()
@@ -131,6 +132,21 @@ class ObjectApp:
             raise
         except Exception as error:  # noqa: BLE001  the last resort: every error becomes an answer or a cut
             await self._fail(scope, exchange, request_id, error)
+
+    async def _in_turn(
+        self, scope: MutableMapping[str, Any], exchange: Exchange, handler: Handler, call: Call
+    ) -> None:  # fmt: skip
+        """Raises Busy and what the handler raises."""
+        caller = Caller(call.client or exchange.peer, exchange, self._clock)
+        self.turns.take(caller)
+        GUEST.set(caller)
+        try:
+            answer = await handler(self._port, call)
+            if answer is not None:
+                await _send(scope, exchange, answer, call.id)
+        finally:
+            self.turns.leave(caller)
+            caller.end()
 
     async def _fail(
         self, scope: MutableMapping[str, Any], exchange: Exchange, request_id: str, error: Exception

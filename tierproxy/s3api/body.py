@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from types import TracebackType
 
+from tierproxy.errors import Busy
 from tierproxy.s3api.auth import Payload
 from tierproxy.s3api.call import Call
 from tierproxy.s3api.checksums import ContentCheck, content_check, trailing_algorithms
 from tierproxy.s3api.faults import S3Error
 from tierproxy.s3api.stream import ChunkDecoder, decode
 from tierproxy.s3api.xmlio import MAX_DOCUMENT
+from tierproxy.shares import GUEST
 
 
 class Body:
@@ -74,7 +76,7 @@ async def read_document(call: Call, *, limit: int = MAX_DOCUMENT, checksums: boo
     """The whole of a small body (an XML document), checked against what was declared of it. b"" if there is none.
 
     ``checksums`` False: the x-amz-checksum-* headers are not about this body (CompleteMultipartUpload).
-    Raises S3Error MaxMessageLengthExceeded, BadBody.
+    Raises S3Error MaxMessageLengthExceeded, BadBody, Busy.
     """
     request = call.request
     size = request.decoded_length if _payload(call).chunked else request.content_length
@@ -82,12 +84,24 @@ async def read_document(call: Call, *, limit: int = MAX_DOCUMENT, checksums: boo
         raise S3Error("MaxMessageLengthExceeded", "Your request was too big.")
     sha256 = call.admission.sha256
     check = content_check(request, size=size, sha256=sha256) if checksums else ContentCheck(size=size, sha256=sha256)
+    guest, amount = GUEST.get(), max(1, limit if size is None else size)
+    if not call.documents.take(guest, amount):
+        call.documents.make_room(guest.client)
+        raise Busy("Too many documents are being read; try again.")
+    try:
+        found = await _whole(call, size or 0, check, limit)
+    finally:
+        call.documents.leave(guest, amount)
+    check.update(found)
+    check.verify(len(found))
+    return found
+
+
+async def _whole(call: Call, size: int, check: ContentCheck, limit: int) -> bytes:
     found = bytearray()
-    async with _body(call, size or 0, check) as body:
+    async with _body(call, size, check) as body:
         async for piece in body.pieces:
             found += piece
             if len(found) > limit:
                 raise S3Error("MaxMessageLengthExceeded", "Your request was too big.")
-    check.update(found)
-    check.verify(len(found))
     return bytes(found)

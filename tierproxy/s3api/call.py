@@ -14,6 +14,7 @@ from tierproxy.s3api.faults import S3Error
 from tierproxy.s3api.grants import Grants
 from tierproxy.s3api.ports import Store
 from tierproxy.s3api.request import Request
+from tierproxy.shares import Places
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +27,25 @@ class Port:
     folder_class: Callable[[str], str]
 
 
+DOCUMENTS = 64 * 2**20  #: bytes of documents that are being read at once
+
+
+def documents() -> Places:
+    """For all requests of one port."""
+    return Places(DOCUMENTS, spare=DOCUMENTS // 4)
+
+
 @dataclass(slots=True)
 class Call:
     """One admitted request. ``id`` is its x-amz-request-id; ``begun``: when the answer with an object began (monotonic
-    seconds)."""
+    seconds); ``documents``: bytes of XML that all requests together may have in memory."""
 
     request: Request
     exchange: Exchange
     admission: Admission
     id: str
     begun: float | None = None
+    documents: Places = field(default_factory=documents)
 
     @property
     def client(self) -> str:

@@ -8,7 +8,7 @@ notation on the wire. Both name the same bucket, key and parameters, so neither 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from urllib.parse import quote, unquote_to_bytes
 
 from tierproxy.s3api.faults import S3Error
@@ -69,8 +69,15 @@ def _canonical_query(request: Request) -> bytes:
     """Sorted by encoded name, then encoded value; without the signature itself."""
     if not request.raw_query:
         return b""
-    pairs = [(_quoted(name), _quoted(value)) for name, value in request.query.pairs if name != "X-Amz-Signature"]
+    own = _left_out(request)
+    pairs = [(_quoted(name), _quoted(value)) for name, value in request.query.pairs if name not in own]
     return "&".join(f"{name}={value}" for name, value in sorted(pairs)).encode()
+
+
+def _left_out(request: Request) -> Collection[str]:
+    """The parameter that holds the signature. Beside one in a header it is a parameter like any other: what is left out
+    of a signature anybody may add."""
+    return () if b"authorization" in request.headers else ("X-Amz-Signature",)
 
 
 def _quoted(text: str) -> str:
@@ -78,6 +85,7 @@ def _quoted(text: str) -> str:
 
 
 def _wire_query(request: Request) -> bytes:
+    own = [name.encode() for name in _left_out(request)]
     pairs = [piece.partition(b"=") for piece in request.raw_query.split(b"&") if piece]
-    kept = sorted((name, value) for name, _, value in pairs if name != b"X-Amz-Signature")
+    kept = sorted((name, value) for name, _, value in pairs if name not in own)
     return b"&".join(name + b"=" + value for name, value in kept)

@@ -131,6 +131,7 @@ def range_holds(if_range: str | None, etag: str, modified_at: float) -> bool:
 
 CHANGE, WITHDRAW = "x-tierproxy-change", "x-tierproxy-withdraw"
 """Of conditional changes: the client's name for a PUT or CopyObject, and in the DELETE that takes it back."""
+MAX_CHANGE = 64  #: characters of such a name: many that were taken back are remembered
 
 
 def write_precondition(request: Request) -> Precondition:
@@ -151,11 +152,18 @@ def write_precondition(request: Request) -> Precondition:
     if none_match is not None:
         if not parse_tags(none_match).anything:
             raise S3Error("NotImplemented", "If-None-Match on a change must be *.")
-        return Precondition(create=True, change=request.header(CHANGE) or "")
+        return Precondition(create=True, change=_change(request, CHANGE))
     return Precondition(
-        match=_single(parse_tags(match or "")), change=request.header(CHANGE) or "",
-        withdraws=request.header(WITHDRAW) or "" if request.method == "DELETE" else "",
+        match=_single(parse_tags(match or "")), change=_change(request, CHANGE),
+        withdraws=_change(request, WITHDRAW) if request.method == "DELETE" else "",
     )  # fmt: skip
+
+
+def _change(request: Request, header: str) -> str:
+    name = request.header(header) or ""
+    if len(name) > MAX_CHANGE:
+        raise S3Error("InvalidArgument", f"{header} must be at most {MAX_CHANGE} characters.")
+    return name
 
 
 def _single(tags: Tags) -> str:

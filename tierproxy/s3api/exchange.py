@@ -89,6 +89,7 @@ class Exchange:
         "status",
         "streams",
         "trace_id",
+        "waits",
     )
 
     def __init__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send, timeout: float) -> None:
@@ -113,6 +114,7 @@ class Exchange:
         self.status = 0
         self.headers: HeaderList = _NOT_YET  #: of the response
         self.sent = 0  #: bytes of the response body
+        self.waits = False  #: for the client, to send or to take bytes
 
     # ---------------------------------------------------------------- the request's body
 
@@ -134,6 +136,7 @@ class Exchange:
     async def _next(self) -> Message:
         if self._direct is not None and self._direct.arrived:
             return await self._receive()
+        self.waits = True
         try:
             async with asyncio.timeout(self._timeout):
                 return await self._receive()
@@ -142,6 +145,8 @@ class Exchange:
                 "RequestTimeout",
                 "Your socket connection to the server was not read from or written to within the timeout period.",
             ) from None
+        finally:
+            self.waits = False
 
     async def left(self) -> None:
         """Until the client has left. Only once the body was read to its end: this throws away what comes."""
@@ -195,6 +200,7 @@ class Exchange:
             if self._direct is not None and self._direct.takes:
                 await self._send(message)
                 return
+            self.waits = True
             try:
                 async with asyncio.timeout(self._timeout):
                     await self._send(message)
@@ -203,6 +209,8 @@ class Exchange:
                 before, waiting = waiting, self._waiting()
                 if waiting >= before:
                     raise Cut("the client takes no bytes") from None
+            finally:
+                self.waits = False
 
     def _waiting(self) -> int:
         """Bytes the client has not taken yet."""

@@ -6,6 +6,7 @@ lost" and forgets it for good, so only NoSuchBucket, NoSuchKey and NoSuchUpload,
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from tierproxy import errors
@@ -114,12 +115,14 @@ _TABLE: dict[type[TierproxyError], _Row] = {
     errors.RequestError: _Row("InvalidRequest"),
     errors.OutOfSpace: _Row("InsufficientStorage", "There is no room on the disk tier."),
     errors.DiskError: _Row("ServiceUnavailable", "The disk tier cannot serve this now.", 10),
+    errors.AltBusy: _Row("SlowDown", "Too many requests wait for the alt tier; try again.", 2),
     errors.AltUncertain: _Row("ServiceUnavailable", "The outcome in the alt tier is not known yet; try again.", 2),
     errors.AltRefused: _Row("BadGateway", "The alt tier refused the request."),
     errors.AltCannotHold: _Row("NotImplemented", "The alt tier cannot hold an object of this name."),
     errors.AltCorrupt: _Row("BadGateway", "The alt tier's answer cannot be trusted."),
     errors.AltPrecondition: _Row("ServiceUnavailable", "The object changed in the alt tier meanwhile; try again.", 1),
     errors.AltError: _Row("ServiceUnavailable", "The alt tier does not answer; try again.", 5),
+    errors.AltDown: _Row("ServiceUnavailable", "The alt tier is down; try again when it is asked next.", 1),
     errors.StaleGeneration: _Row("ServiceUnavailable", "The object changed meanwhile; try again.", 1),
     errors.LostInAlt: _Row("ServiceUnavailable", "The object is known, but the alt tier does not have it.", 60),
     errors.Unreadable: _Row("ServiceUnavailable", "The only copy of the object cannot be read.", 60),
@@ -133,7 +136,7 @@ _TABLE: dict[type[TierproxyError], _Row] = {
 def fault_of(error: BaseException) -> Fault:
     """The answer for ``error``. Anything that is not tierproxy's own is an InternalError without details."""
     if isinstance(error, S3Error):
-        return Fault(error.code, error.status, str(error), error.hint, error.headers)
+        return Fault(error.code, error.status, str(error), error.hint, _told_when(error))
     if isinstance(error, errors.BadBody):
         return Fault(error.code, STATUS.get(error.code, 400), str(error), error.hint)
     if isinstance(error, TierproxyError):
@@ -141,11 +144,19 @@ def fault_of(error: BaseException) -> Fault:
     return Fault("InternalError", 500, "We encountered an internal error. Please try again.")
 
 
+def _told_when(error: S3Error) -> tuple[tuple[bytes, bytes], ...]:
+    """Its headers; a 503 without a time would be tried again at once, or never."""
+    if error.status != 503 or any(name == b"retry-after" for name, _ in error.headers):
+        return error.headers
+    return (*error.headers, (b"retry-after", b"1"))
+
+
 def _from_table(error: TierproxyError) -> Fault:
     row = next(_TABLE[kind] for kind in type(error).__mro__ if kind in _TABLE)
     headers: list[tuple[bytes, bytes]] = []
     if row.retry_after is not None:
-        headers.append((b"retry-after", b"%d" % row.retry_after))
+        wait = error.retry_after if isinstance(error, errors.AltDown) else row.retry_after
+        headers.append((b"retry-after", b"%d" % max(1, math.ceil(wait))))
     if isinstance(error, errors.RangeUnsatisfiable):
         headers.append((b"content-range", b"bytes */%d" % error.size))
     return Fault(row.code, STATUS[row.code], row.message or str(error), error.hint, tuple(headers))

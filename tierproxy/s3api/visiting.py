@@ -12,6 +12,7 @@ from tierproxy.s3api.request import text_of
 from tierproxy.traffic import Reason, Visitor
 
 MAX_NAME = 255  #: characters of an owner or folder
+MAX_AGENT = 512  #: bytes of a User-Agent that are looked at: visitors are remembered, and sent from worker to node
 KEPT = 4096  #: visitors that are not put together again
 _REASONS = {reason.value: reason for reason in Reason}
 
@@ -28,7 +29,7 @@ def visitor_with(
     InvalidArgument."""
     get = headers.get
     return _visitor(
-        access_key, peer, get(b"user-agent", b""), get(b"x-tierproxy-reason"), get(b"x-tierproxy-owner"),
+        access_key, peer, get(b"user-agent", b"")[:MAX_AGENT], get(b"x-tierproxy-reason"), get(b"x-tierproxy-owner"),
         get(b"x-tierproxy-folder"), folder_class,
     )  # fmt: skip
 

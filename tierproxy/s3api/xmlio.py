@@ -22,6 +22,9 @@ NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 MAX_DOCUMENT = 4 * 2**20
 MAX_ELEMENTS = 100_000
 MAX_DEPTH = 16
+MAX_TAG = 64 * 1024
+"""Bytes. A document has a "<" in each piece of so many, which keeps its tags, and what a parser makes of their
+attributes, small. No key is as long."""
 MAX_DELETES = 1000
 MAX_PARTS = 10_000
 
@@ -107,7 +110,11 @@ def parse(body: bytes, root: str) -> Element:
     """The document's root element, which must be called ``root``, in any namespace. Raises S3Error MalformedXML."""
     if len(body) > MAX_DOCUMENT:
         raise S3Error("MaxMessageLengthExceeded", "Your request was too big.")
-    parser = DefusedXMLParser(target=_Bounded(), forbid_dtd=True)
+    if any(body.find(b"<", at, at + MAX_TAG) < 0 for at in range(0, len(body) - MAX_TAG, MAX_TAG)):
+        raise S3Error("MalformedXML", _MALFORMED)
+    # Told the encoding, expat asks none of Python's codecs, of which a document could name any.
+    parser = DefusedXMLParser(target=_Bounded(), encoding="utf-8", forbid_dtd=True)
+    parser.parser.XmlDeclHandler = _refuse_other_encoding
     try:
         parser.feed(body)
         element: Element = parser.close()
@@ -118,8 +125,14 @@ def parse(body: bytes, root: str) -> Element:
     return element
 
 
+def _refuse_other_encoding(_version: str, encoding: str | None, _standalone: int) -> None:
+    if encoding is not None and encoding.lower() not in {"utf-8", "us-ascii"}:
+        raise ValueError(encoding)
+
+
 class _Bounded(TreeBuilder):
-    """A tree that does not grow beyond what S3's documents need, so that 4 MiB of ``<a>`` do not cost 400."""
+    """A tree that does not grow beyond what S3's documents need, so that 4 MiB of ``<a>`` do not cost 400. Attributes
+    mean nothing in them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -131,7 +144,7 @@ class _Bounded(TreeBuilder):
         self._count += 1
         if self._depth > MAX_DEPTH or self._count > MAX_ELEMENTS:
             raise ValueError("too deep or too many elements")
-        return super().start(tag, attrs)
+        return super().start(tag, {})
 
     def end(self, tag: str, /) -> Element:
         self._depth -= 1

@@ -18,6 +18,7 @@ from tierproxy.errors import ConfigError, TierproxyError
 from tierproxy.ports import Clock
 from tierproxy.server.connection import Connection, Connections
 from tierproxy.server.object_server import Application, ObjectServer, quiet_logger
+from tierproxy.server.openings import Openings
 
 MAX_HEAD = 32 * 1024  #: bytes of a request's line and headers
 IDLE = 30.0  #: seconds for a request's head, and between two requests
@@ -94,13 +95,15 @@ class AdminServer(ObjectServer):
 
     title = "admin port"
 
-    def __init__(self, settings: AdminSection, port: Port, clock: Clock) -> None:
+    def __init__(
+        self, settings: AdminSection, port: Port, clock: Clock, *, openings: Openings | None = None
+    ) -> None:  # fmt: skip
         option, fault = admin_fault(settings)
         if fault:
             raise ConfigError(
                 f"[admin] {option}: {fault}", hint="docs/admin.md shows the admin port with TLS and behind a proxy"
             )
-        super().__init__(_listen_section(settings), port.app, clock)
+        super().__init__(_listen_section(settings), port.app, clock, openings=openings, most=2 * MOST_CONNECTIONS)
         self._port = port
         self._crowd = Crowd(settings.behind_proxy)
 
@@ -136,16 +139,16 @@ class AdminServer(ObjectServer):
         self.reload(_listen_section(config.admin))
         self._port.reload(config)
 
-    def _factory(self) -> Callable[[], asyncio.Protocol]:
+    def _factory(self) -> Callable[[], Connection]:
         return _connections(self._config, self._state, self._crowd, quiet_logger())
 
 
 def _connections(
     config: uvicorn.config.Config, state: Connections, crowd: Crowd, logger: logging.Logger
-) -> Callable[[], asyncio.Protocol]:
+) -> Callable[[], Connection]:
     loop = asyncio.get_running_loop()
 
-    def connect() -> asyncio.Protocol:
+    def connect() -> Connection:
         return AdminConnection(
             config, state, crowd=crowd, max_head=MAX_HEAD, idle_timeout=IDLE, loop=loop, logger=logger
         )

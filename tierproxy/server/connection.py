@@ -19,10 +19,16 @@ from uvicorn.server import ServerState
 
 from tierproxy.s3api.exchange import CONNECTION, DIRECT
 from tierproxy.server.cycle import Cycle
+from tierproxy.server.doubts import doubt
 
 MAX_DISCARD = (
     16 * 2**20
 )  #: bytes of a body nobody wants that are read and thrown away, so that the client sees the answer
+
+MOST_PIPELINED = 64  #: requests that wait on one connection
+MOST_STUCK = 512
+"""Connections whose clients do not take what was written, beyond which the lane answers nobody: each of them keeps up
+to 256 KiB of an answer in memory, and the ordinary way has a limit of requests at once."""
 
 _XML = '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{message}</Message></Error>'
 
@@ -45,6 +51,7 @@ class Connections(ServerState):
         self.empty = asyncio.Event()
         self.preamble = b""
         self.report: Callable[[], None] = _nothing
+        self.stuck = 0  #: connections whose clients do not take what was written
 
     def stamp(self, headers: list[tuple[bytes, bytes]]) -> None:
         """What every response begins with from now on."""
@@ -77,13 +84,34 @@ class Connection(HttpToolsProtocol):
         self._line_bytes = 0  # of the head that is arriving, as the parser delivers it
         self._discarded = 0
         self._too_large = False
+        self._enough = False  # requests wait on this connection: what comes now is not answered
+        self._rested = 0.0  # when the last answer was complete, at first when the connection began; by the loop's clock
+        self.peer_name = "unix"  #: as ``Exchange.peer``
+        self.entered: Callable[[], None] = _nothing  #: told once, when it is one of all connections
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if self.client:
+            self.peer_name = self.client[0]
+        self._rested = self.loop.time()
         self._all.empty.clear()
+        entered, self.entered = self.entered, _nothing
+        entered()
         self._wait_for_head(self.loop.time() + self.idle_timeout)
 
+    def pause_writing(self) -> None:
+        if not self.flow.write_paused:
+            self._all.stuck += 1
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        if self.flow.write_paused:
+            self._all.stuck -= 1
+        super().resume_writing()
+
     def connection_lost(self, exc: Exception | None) -> None:
+        if self.flow.write_paused:
+            self._all.stuck -= 1
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
         if not self.connections:
@@ -120,6 +148,20 @@ class Connection(HttpToolsProtocol):
     def _idle(self) -> bool:
         """No request is being answered."""
         return self.cycle is None or self.cycle.response_complete
+
+    @property
+    def resting(self) -> float | None:
+        """Since when nothing has been asked, by the loop's clock; None: a request is being answered. A head that is not
+        whole yet is no request."""
+        return self._rested if self._idle() and not self.pipeline else None
+
+    def give_way(self) -> None:
+        """End at once, for somebody else's sake. Nothing was asked; what was answered and not taken yet is cut."""
+        self.transport.abort()
+
+    def on_response_complete(self) -> None:
+        self._rested = self.loop.time()
+        super().on_response_complete()
 
     def _wait_for_head(self, deadline: float) -> None:
         self.timeout_keep_alive_task = self.loop.call_at(deadline, self.timeout_keep_alive_handler)
@@ -164,15 +206,29 @@ class Connection(HttpToolsProtocol):
             raise ValueError("fragment in the request target")
         self._head_bytes = -1  # what follows is body: not counted until the message is complete
         before, self.cycle = self.cycle, self._cycle()
+        self.headers = []  # of trailers: they are no headers (RFC 9110 6.5.1), and the request's may be read later
         if before is None or before.response_complete:
             self._start_asgi_task(self.cycle, self.app)
         else:
             self.flow.pause_reading()
-            self.pipeline.appendleft((self.cycle, self.app))
+            self._line_up(self.cycle)
+
+    def _line_up(self, cycle: Cycle) -> None:
+        """Behind the requests before. One packet can hold thousands, so there is an end: behind the last that is
+        answered the connection is closed, by which the client knows which were not (RFC 9112 9.3.2)."""
+        if self._enough:
+            return
+        self.pipeline.appendleft((cycle, self.app))
+        if len(self.pipeline) >= MOST_PIPELINED:
+            self._enough = True
+            cycle.keep_alive = False
 
     def _cycle(self) -> Cycle:
         """As uvicorn's ``on_headers_complete`` makes one, of the head that is complete."""
         version = self.parser.get_http_version()
+        method, upgrade = self.parser.get_method(), self.parser.should_upgrade()
+        if doubtful := doubt(version, method, self.url, self.headers, upgrade=upgrade):
+            raise ValueError(doubtful)
         target = httptools.parse_url(self.url)
         path = target.path.decode("ascii")
         extensions: dict[str, object] = {CONNECTION: self.transport}
@@ -186,7 +242,7 @@ class Connection(HttpToolsProtocol):
             "root_path": "",
             "headers": self.headers,
             "state": self.app_state.copy(),
-            "method": self.parser.get_method().decode("ascii"),
+            "method": method.decode("ascii"),
             "path": unquote(path) if "%" in path else path,
             "raw_path": target.path,
             "query_string": target.query or b"",
@@ -245,11 +301,11 @@ class Connection(HttpToolsProtocol):
 
 def connection_factory(
     config: Config, state: Connections, *, max_head: int, idle_timeout: float, logger: logging.Logger
-) -> Callable[[], asyncio.Protocol]:
-    """What ``loop.create_server`` calls for every connection."""
+) -> Callable[[], Connection]:
+    """What makes every connection."""
     loop = asyncio.get_running_loop()
 
-    def connect() -> asyncio.Protocol:
+    def connect() -> Connection:
         return Connection(config, state, max_head=max_head, idle_timeout=idle_timeout, loop=loop, logger=logger)
 
     return connect

@@ -15,7 +15,7 @@ import httptools
 from uvicorn.config import Config
 
 from tierproxy.s3api.lane.ports import Lane
-from tierproxy.server.connection import Connection, Connections, HeadTooLarge
+from tierproxy.server.connection import MOST_STUCK, Connection, Connections, HeadTooLarge
 
 ORDINARY = frozenset({b"content-length", b"expect", b"transfer-encoding", b"upgrade"})
 """Headers of requests that are more than a head; the lane is not asked about those."""
@@ -35,16 +35,9 @@ class LaneConnection(Connection):
         self.lane = lane
         self.lane_open = True
         self.lane_answers = 0
-        self.peer = "unix"  #: as ``Exchange.peer``
         self._answered = False  # the message that is being parsed, by the lane
         self._plain = True  # none of ORDINARY has come
         self._names_connection = False
-        self._rested = 0.0  # when the last answer was complete, by the loop's clock
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        if self.client:
-            self.peer = self.client[0]
 
     def data_received(self, data: bytes) -> None:
         """As ``Connection.data_received``. The timer stays armed: when it goes off it looks at the time of the last
@@ -105,11 +98,12 @@ class LaneConnection(Connection):
             and self.lane_open
             and (cycle is None or cycle.response_complete)
             and not self.flow.write_paused
+            and self._all.stuck < MOST_STUCK
             and parser.should_keep_alive()  # without a Connection header: HTTP/1.1
             and not (self._names_connection and parser.get_http_version() != "1.1")
             and not self.transport.is_closing()
         ):
-            pieces = self.lane.answer(parser.get_method(), self.url, self.headers, self.peer, self._all.preamble)
+            pieces = self.lane.answer(parser.get_method(), self.url, self.headers, self.peer_name, self._all.preamble)
             if pieces is not None:
                 self._answered = True
                 self.lane_answers += 1
@@ -146,11 +140,11 @@ class LaneConnection(Connection):
 
 def lane_connection_factory(
     config: Config, state: Connections, *, lane: Lane, max_head: int, idle_timeout: float, logger: logging.Logger
-) -> Callable[[], asyncio.Protocol]:
-    """What ``loop.create_server`` calls for every connection."""
+) -> Callable[[], Connection]:
+    """What makes every connection."""
     loop = asyncio.get_running_loop()
 
-    def connect() -> asyncio.Protocol:
+    def connect() -> Connection:
         return LaneConnection(
             config, state, lane=lane, max_head=max_head, idle_timeout=idle_timeout, loop=loop, logger=logger
         )

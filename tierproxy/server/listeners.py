@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import socket
@@ -107,12 +108,13 @@ class UnixSocket:
     def bind(self) -> socket.socket:
         """Raises ConfigError when another process listens there or the file is not a socket."""
         self._refuse_taken()
+        self._tell_of_open_directory()
         draft = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             draft.unlink(missing_ok=True)
             bound.bind(str(draft))
-            draft.chmod(self._mode)
+            _give_mode(draft, self._mode)
             bound.listen(1)  # before the rename: a client that finds the name must not be refused
             draft.rename(self.path)
             self._inode = self.path.stat().st_ino
@@ -122,6 +124,14 @@ class UnixSocket:
             raise ConfigError(f"cannot listen on {self.path}: {error}") from error
         bound.setblocking(False)
         return bound
+
+    def _tell_of_open_directory(self) -> None:
+        try:
+            mode = self.path.parent.stat().st_mode
+        except OSError:  # bind says what is wrong
+            return
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+            event(logger, logging.WARNING, "anybody may put another socket there", unix_socket=self.path)
 
     def remove(self) -> None:
         """Remove the file, unless another process has put its own there meanwhile."""
@@ -147,6 +157,18 @@ class UnixSocket:
             except OSError as error:
                 raise ConfigError(f"cannot tell whether somebody listens on {self.path}: {error}") from error
         raise ConfigError(f"another process listens on {self.path}")
+
+
+def _give_mode(socket_file: Path, mode: int) -> None:
+    """To the socket itself: chmod(2) would follow a link that somebody has put in its place meanwhile. Raises
+    OSError."""
+    fd = os.open(socket_file, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISSOCK(os.fstat(fd).st_mode):
+            raise FileExistsError(errno.EEXIST, "somebody has put another file in its place", str(socket_file))
+        os.chmod(f"/proc/self/fd/{fd}", mode)
+    finally:
+        os.close(fd)
 
 
 class Certificate:

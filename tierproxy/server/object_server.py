@@ -7,28 +7,33 @@ import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from email.utils import formatdate
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.config import Config
 
+from tierproxy.clock import cpu_seconds, late_seconds
 from tierproxy.config.sections import ListenSection
+from tierproxy.errors import ConfigError
 from tierproxy.logs import event
 from tierproxy.ports import Clock
 from tierproxy.s3api.lane.ports import Lane, Served
-from tierproxy.server.connection import Connections, connection_factory
+from tierproxy.server.capacity import Capacity, Occupant
+from tierproxy.server.connection import Connection, Connections, connection_factory
+from tierproxy.server.descriptors import allowed_connections
+from tierproxy.server.door import Arrival, Door
+from tierproxy.server.hits_first import HitsFirst
 from tierproxy.server.lane_connection import lane_connection_factory
-from tierproxy.server.listeners import Certificate, UnixSocket, bind_tcp, check_listen
+from tierproxy.server.listeners import Certificate, UnixSocket, check_listen
+from tierproxy.server.openings import Openings
+from tierproxy.server.refusal import Refusals
 
 logger = logging.getLogger("tierproxy.server")
 
 TICK = 1.0  #: seconds between two looks at the clock (Date header) and at the certificate files
 REPORT = 0.25  #: seconds between two looks at what the lane has answered
-BACKLOG = 2048  #: connections the kernel keeps until they are accepted
-TLS_HANDSHAKE = 10.0  #: seconds for the TLS handshake
-TLS_GOODBYE = 1.0  #: seconds an idle client has for its half of the TLS shutdown
 CUT_WAIT = 2.0  #: seconds for cancelled requests to let go of what they hold
 
 Message = MutableMapping[str, Any]
@@ -53,17 +58,26 @@ class ObjectServer:
 
     def __init__(
         self, listen: ListenSection, app: Application, clock: Clock, *, lane: Lane | None = None,
-        served: Callable[[Served], None] = _unheard,
+        served: Callable[[Served], None] = _unheard, openings: Openings | None = None, most: int = 0,
+        hits_first: HitsFirst | None = None,
     ) -> None:  # fmt: skip
         """``lane``: is asked first; None: everything goes the ordinary way. ``served`` is told what it has answered,
-        now and then and once more at the end of ``stop``."""
+        now and then and once more at the end of ``stop``. ``openings``: what was opened for it before. ``most``:
+        connections at once; 0: as many as ``allowed_connections``. ``hits_first``: is told of hits and of the loop's
+        time."""
         check_listen(listen)
         self.listen = listen
         self._lane = lane
         self._served = served
+        self._openings = openings or Openings()
         self.address: tuple[str, int] | None = None  #: host and port bound by ``start``
         self._clock = clock
         self._state = Connections()
+        everybody = cast("Collection[Occupant]", self._state.connections)
+        self.capacity = Capacity(everybody, most or allowed_connections(listen))
+        self._refusals = Refusals()
+        self._hits_first = hits_first
+        self._hits = 0  # that the lane has answered
         if lane is not None:
             self._state.report = partial(self._report, lane)
         self._config = Config(
@@ -78,7 +92,7 @@ class ObjectServer:
             server_header=False,
             date_header=False,
         )
-        self._servers: list[asyncio.base_events.Server] = []
+        self._doors: list[Door] = []
         self._unix = UnixSocket(listen) if listen.unix_socket else None
         self._certificate: Certificate | None = None
         self._tickers: list[asyncio.Task[None]] = []
@@ -102,6 +116,10 @@ class ObjectServer:
         """Open client connections."""
         return len(self._state.connections)
 
+    def overload(self) -> dict[str, int]:
+        """What was refused or ended for want of room, since the start."""
+        return self.capacity.told()
+
     async def start(self) -> None:
         """Open every listener, or none and raise ConfigError."""
         self._config.load()
@@ -119,22 +137,29 @@ class ObjectServer:
 
     async def _open(self) -> None:
         if self.listen.tls_certificate:
-            self._certificate = Certificate(self.listen.tls_certificate, self.listen.tls_key)
+            self._certificate = self._openings.certificate(self.listen.tls_certificate, self.listen.tls_key)
         if self.listen.address:
-            bound = bind_tcp(self.listen.address)
+            bound = self._openings.tcp(self.listen.address)
             self.address = bound.getsockname()[:2]
-            await self._serve(bound, self._certificate.context if self._certificate else None)
+            self._serve(bound, self._certificate.context if self._certificate else None)
         if self._unix:
-            await self._serve(self._unix.bind(), None)
+            self._serve(self._unix.bind(), None)
 
-    async def _serve(self, bound: socket.socket, tls: ssl.SSLContext | None) -> None:
+    def _serve(self, bound: socket.socket, tls: ssl.SSLContext | None) -> None:
+        """Raises ConfigError. ``bound`` is closed in any event, at the end or now."""
+        self._doors.append(self._door(bound, tls))
+
+    def _door(self, bound: socket.socket, tls: ssl.SSLContext | None) -> Door:
+        """Raises ConfigError."""
+        door = Door(bound, self._factory(), self.capacity, self._refusals, tls)
         try:
-            self._servers.append(await _listen(self._factory(), bound, tls))
-        except BaseException:
+            door.open()
+        except OSError as error:
             bound.close()
-            raise
+            raise ConfigError(f"cannot listen: {error}") from error
+        return door
 
-    def _factory(self) -> Callable[[], asyncio.Protocol]:
+    def _factory(self) -> Callable[[], Connection]:
         """What makes the protocol of a new connection."""
         if self._lane is not None:
             return lane_connection_factory(
@@ -172,10 +197,13 @@ class ObjectServer:
         while True:
             await self._clock.sleep(REPORT)
             self._report(lane)
+            if self._hits_first is not None:
+                self._hits_first.look(self._hits, cpu_seconds(), late_seconds(), self._clock.monotonic())
 
     def _report(self, lane: Lane) -> None:
         served = lane.take()
         if served:
+            self._hits += sum(served.answers.values())
             self._served(served)
 
     # ---------------------------------------------------------------- stop
@@ -186,17 +214,24 @@ class ObjectServer:
         for ticker in tickers:
             ticker.cancel()
         await asyncio.gather(*tickers, return_exceptions=True)
-        servers, self._servers = self._servers, []
-        for server in servers:
-            server.close()
+        doors, self._doors = self._doors, []
+        for door in doors:
+            door.close()
         if self._unix:
             self._unix.remove()
+        await self._turn_away()
         await self._let_finish(grace)
         await self._cut_rest()
-        for server in servers:
-            await server.wait_closed()
+        self._refusals.close()
         if self._lane is not None:
             self._report(self._lane)
+
+    async def _turn_away(self) -> None:
+        """Who is still coming in."""
+        arriving = [one.task for one in self.capacity.arriving if isinstance(one, Arrival) and one.task is not None]
+        for task in arriving:
+            task.cancel()
+        await asyncio.gather(*arriving, return_exceptions=True)
 
     async def _let_finish(self, grace: float) -> None:
         """Idle connections close at once, busy ones after their response."""
@@ -219,24 +254,6 @@ class ObjectServer:
         for connection in list(self._state.connections):
             connection.transport.abort()
         await asyncio.sleep(0)
-
-
-async def _listen(
-    factory: Callable[[], asyncio.Protocol], bound: socket.socket, tls: ssl.SSLContext | None
-) -> asyncio.base_events.Server:
-    loop = asyncio.get_running_loop()
-    if bound.family == socket.AF_UNIX:
-        return await loop.create_unix_server(factory, sock=bound, backlog=BACKLOG)
-    if tls is None:
-        return await loop.create_server(factory, sock=bound, backlog=BACKLOG)
-    return await loop.create_server(
-        factory,
-        sock=bound,
-        ssl=tls,
-        backlog=BACKLOG,
-        ssl_handshake_timeout=TLS_HANDSHAKE,
-        ssl_shutdown_timeout=TLS_GOODBYE,
-    )
 
 
 def quiet_logger() -> logging.Logger:

@@ -55,7 +55,7 @@ class PassedConnection(LaneConnection):
         if self._origin is not None:
             self.client, self.server = self._origin.client, self._origin.server
             self.scheme = "https" if self._origin.scheme == "https" else "http"
-            self.peer = self.client[0] if self.client else self.peer
+            self.peer_name = self.client[0] if self.client else self.peer_name
         before, self._before = self._before, b""
         self.data_received(before)
 

@@ -9,31 +9,36 @@ from tierproxy.model import ObjectName
 from tierproxy.s3api.lane.ports import Served
 from tierproxy.traffic import Delivery, Outcome, Reason, Visitor
 
-BATCH = 2000  #: deliveries in one message
+BATCH = 500
+"""Deliveries in one message: with the longest names a client can think of they still fit into a frame."""
 
 
 class Report(NamedTuple):
-    """``served``: since the report before. ``connections``: of clients, now."""
+    """``served``, ``overload`` (as ``Capacity.told``): since the report before. ``connections``: of clients, now."""
 
     served: Served
     connections: int
+    overload: Mapping[str, int]
 
 
-def told(served: Served, connections: int) -> Iterator[dict[str, Any]]:
+def told(served: Served, connections: int, overload: Mapping[str, int] | None = None) -> Iterator[dict[str, Any]]:
     """``served`` in as many messages as it needs; one at least."""
     answers = {str(status): count for status, count in served.answers.items()}
     batches = range(0, len(served.deliveries), BATCH) or range(1)
     for begin in batches:
         deliveries = [_row(one) for one in served.deliveries[begin : begin + BATCH]]
-        yield {"connections": connections, "answers": answers, "deliveries": deliveries}
-        answers = {}
+        yield {
+            "connections": connections, "answers": answers, "deliveries": deliveries, "overload": dict(overload or {}),
+        }  # fmt: skip
+        answers, overload = {}, None
 
 
 def heard(facts: Mapping[str, Any]) -> Report:
     """What ``told`` said. Raises KeyError, TypeError, ValueError for something else."""
     deliveries: Sequence[Delivery] = [_delivery(row) for row in facts["deliveries"]]
     answers = {int(status): int(count) for status, count in facts["answers"].items()}
-    return Report(Served(deliveries, answers), int(facts["connections"]))
+    overload = {str(what): int(count) for what, count in facts["overload"].items()}
+    return Report(Served(deliveries, answers), int(facts["connections"]), overload)
 
 
 def _row(one: Delivery) -> list[Any]:

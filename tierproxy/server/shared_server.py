@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from tierproxy.config.sections import ListenSection
+from tierproxy.errors import ConfigError
+from tierproxy.logs import event
 from tierproxy.ports import Alarms, Clock
 from tierproxy.s3api.lane.ports import Lane, Served
+from tierproxy.server.door import Door
 from tierproxy.server.handover import Kind
-from tierproxy.server.listeners import Certificate, bind_shared
+from tierproxy.server.hits_first import HitsFirst
 from tierproxy.server.object_server import Application, ObjectServer, quiet_logger
+from tierproxy.server.openings import Openings
 from tierproxy.server.passed_connection import Origin, PassedConnection
 from tierproxy.server.workers import WorkerProcess, Workers, WorkerState, worker_command
+
+log = logging.getLogger(__name__)
 
 
 class SharedServer(ObjectServer):
@@ -29,12 +37,14 @@ class SharedServer(ObjectServer):
     def __init__(
         self, listen: ListenSection, app: Application, clock: Clock, *, lane: Lane, setup: Callable[[], bytes],
         served: Callable[[Served], None], alarms: Alarms, command: Sequence[str] = (),
+        openings: Openings | None = None, most: int = 0, hits_first: HitsFirst | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(listen, app, clock, lane=lane, served=served)
+        super().__init__(
+            listen, app, clock, lane=lane, served=served, openings=openings, most=most, hits_first=hits_first
+        )
         self._own_lane = lane
         self._sockets: list[socket.socket] = []
-        self._stand_ins: dict[int, asyncio.base_events.Server] = {}
-        self._missing: set[int] = set()
+        self._stand_ins: dict[int, Door] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._logger = quiet_logger()  # once: setting a level makes every logger think anew
@@ -52,13 +62,18 @@ class SharedServer(ObjectServer):
         """Each place of a worker, now."""
         return self._workers.states
 
+    def overload(self) -> dict[str, int]:
+        found = Counter(super().overload())
+        found.update(self._workers.overload)
+        return dict(found)
+
     async def _open(self) -> None:
         if self.listen.tls_certificate:
-            self._certificate = Certificate(self.listen.tls_certificate, self.listen.tls_key)
-        self._sockets = bind_shared(self.listen.address, self.listen.workers)
+            self._certificate = self._openings.certificate(self.listen.tls_certificate, self.listen.tls_key)
+        self._sockets = self._openings.shared(self.listen.address, self.listen.workers)
         self.address = self._sockets[0].getsockname()[:2]
         if self._unix:
-            await self._serve(self._unix.bind(), None)
+            self._serve(self._unix.bind(), None)
         await self._workers.start(self._sockets)
 
     def reload(self, listen: ListenSection) -> None:
@@ -73,8 +88,8 @@ class SharedServer(ObjectServer):
         began = self._clock.monotonic()
         for bound in self._sockets:
             bound.close()
-        for server in self._stand_ins.values():
-            server.close()
+        for door in self._stand_ins.values():
+            door.close()
         for connection in list(self._state.connections):
             connection.shutdown()
         await self._workers.stop(grace)
@@ -102,6 +117,9 @@ class SharedServer(ObjectServer):
     async def _connect(self, protocol: PassedConnection, descriptor: int) -> None:
         client = socket.socket(fileno=descriptor)
         client.setblocking(False)
+        if not self.capacity.admits(_peer(client), asyncio.get_running_loop().time()):
+            self._refusals.refuse(client, encrypted=False)  # a relay encrypts what it is told
+            return
         try:
             await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, client)
         except OSError:
@@ -114,22 +132,26 @@ class SharedServer(ObjectServer):
 
     def _stand_in(self, place: int, missing: bool) -> None:
         if missing:
-            self._missing.add(place)
-            self._spawn(asyncio.get_running_loop().create_task(self._listen_at(place), name="stand-in"))
+            self._listen_at(place)
         else:
-            self._missing.discard(place)
-            server = self._stand_ins.pop(place, None)
-            if server is not None:
-                server.close()
+            door = self._stand_ins.pop(place, None)
+            if door is not None:
+                door.close()
 
-    async def _listen_at(self, place: int) -> None:
+    def _listen_at(self, place: int) -> None:
         if place in self._stand_ins or self._stopping:
             return
-        bound = socket.socket(fileno=os.dup(self._sockets[place].fileno()))
-        before = len(self._servers)
-        await self._serve(bound, self._certificate.context if self._certificate else None)
-        server = self._servers.pop(before)
-        if place in self._missing and not self._stopping:
-            self._stand_ins[place] = server
-        else:
-            server.close()
+        try:
+            bound = socket.socket(fileno=os.dup(self._sockets[place].fileno()))
+            self._stand_ins[place] = self._door(bound, self._certificate.context if self._certificate else None)
+        except (OSError, ConfigError) as error:  # the other workers listen, and there will be one here again
+            event(log, logging.ERROR, "nobody listens in a hit worker's place", worker=place, error=error)
+
+
+def _peer(client: socket.socket) -> str:
+    """As ``Occupant.peer_name``; of a relay that of nobody in particular."""
+    try:
+        found = client.getpeername()
+    except OSError:  # it has left
+        return ""
+    return str(found[0]) if isinstance(found, tuple) else ""

@@ -10,6 +10,7 @@ import gc
 import logging
 import pickle
 import socket
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -18,6 +19,8 @@ from tierproxy.config.sections import Config, ListenSection
 from tierproxy.logs import event
 from tierproxy.ports import Clock
 from tierproxy.s3api.lane.ports import Lane
+from tierproxy.server.connection import Connection
+from tierproxy.server.descriptors import worker_connections
 from tierproxy.server.handover import Channel, Frame, Kind, close
 from tierproxy.server.listeners import Certificate
 from tierproxy.server.object_server import ObjectServer, quiet_logger
@@ -42,21 +45,23 @@ class WorkerServer(ObjectServer):
     def __init__(
         self, listen: ListenSection, lane: Lane, bound: socket.socket, channel: Channel, clock: Clock
     ) -> None:  # fmt: skip
-        super().__init__(_of_worker(listen), nothing, clock)
+        super().__init__(_of_worker(listen), nothing, clock, most=worker_connections(listen))
         self._worker_lane = lane
         self._bound = bound
         self._channel = channel
         self._adopting: set[asyncio.Task[None]] = set()
         self.stopping = False
+        self._loop = asyncio.get_running_loop()
+        self._told: Counter[str] = Counter()  # of ``overload``
         self._connect = self._factory()
 
     async def _open(self) -> None:
         if self.listen.tls_certificate:
             self._certificate = Certificate(self.listen.tls_certificate, self.listen.tls_key)
         self.address = self._bound.getsockname()[:2]
-        await self._serve(self._bound, self._certificate.context if self._certificate else None)
+        self._serve(self._bound, self._certificate.context if self._certificate else None)
 
-    def _factory(self) -> Callable[[], asyncio.Protocol]:
+    def _factory(self) -> Callable[[], Connection]:
         loop = asyncio.get_running_loop()
         quiet = quiet_logger()
 
@@ -78,12 +83,15 @@ class WorkerServer(ObjectServer):
         """Tell the node what was served; ``always``: also that it was nothing, as a sign of life."""
         served = self._worker_lane.take()
         if served or always:
-            for facts in told(served, self.connections):
+            overload = Counter(self.overload())
+            new, self._told = overload - self._told, overload
+            for facts in told(served, self.connections, new):
                 self._channel.send(Kind.REPORT, facts)
 
     def take_back(self, descriptor: int | None) -> None:
-        """A connection at rest."""
-        if descriptor is None or self.stopping:
+        """A connection at rest. Where there is no room for it any more, it is closed as any other that is idle."""
+        full = self.capacity.occupied >= self.capacity.most
+        if descriptor is None or self.stopping or (full and not self.capacity.displace("", self._loop.time())):
             close(descriptor)
             return
         task = asyncio.get_running_loop().create_task(self._adopt(descriptor), name="take-back")

@@ -171,6 +171,11 @@ class WorkerConnection(LaneConnection):
 
     # ---------------------------------------------------------------- the end
 
+    @property
+    def resting(self) -> float | None:
+        """Only the node knows it of what it has."""
+        return super().resting if self.phase is Phase.SERVING else None
+
     def timeout_keep_alive_handler(self) -> None:
         if self.phase is not Phase.RELAYED:
             super().timeout_keep_alive_handler()

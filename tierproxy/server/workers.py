@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -39,7 +40,8 @@ Adopt = Callable[[int, bytes, Origin | None, "WorkerProcess"], None]
 @dataclass
 class WorkerState:
     """One place of a worker, since the node began. ``connections``: now. ``answers``: requests it answered.
-    ``passed``: connections it passed to the node. ``restarts``: how often another process took the place."""
+    ``passed``: connections it passed to the node. ``restarts``: how often another process took the place.
+    ``running``: somebody listens there now, and it is not the node."""
 
     place: int
     pid: int = 0
@@ -47,6 +49,7 @@ class WorkerState:
     answers: int = 0
     passed: int = 0
     restarts: int = 0
+    running: bool = False
 
 
 class WorkerProcess:
@@ -158,6 +161,7 @@ class Workers:
         self._works: list[asyncio.Task[None]] = []
         self.stopping = False
         self.states: list[WorkerState] = []
+        self.overload: Counter[str] = Counter()  #: what they refused or ended for want of room
 
     def __repr__(self) -> str:
         return f"<Workers, {len(self._running)} of {len(self.states)} running>"
@@ -183,6 +187,8 @@ class Workers:
         ]
         if not all([await process.ready for process in first]):
             raise ConfigError("a hit worker cannot be started", hint="the log says why; [listen] workers = 0: without")
+        for state in self.states:
+            state.running = True
 
     async def stop(self, grace: float) -> None:
         """They end when their connections have come to rest, within ``grace`` seconds. Their last reports are in when
@@ -220,8 +226,9 @@ class Workers:
 
     def report(self, process: WorkerProcess, facts: Mapping[str, Any]) -> None:
         """loop. It tells what it has served, and that it lives."""
-        state, (served, connections) = self.states[process.place], heard(facts)
+        state, (served, connections, overload) = self.states[process.place], heard(facts)
         state.connections = connections
+        self.overload.update(overload)
         state.answers += sum(served.answers.values())
         if served:
             self._served(served)
@@ -253,7 +260,7 @@ class Workers:
         while True:
             code = await asyncio.shield(process.ended)
             self._stand_in(state.place, True)
-            state.connections = 0
+            state.connections, state.running = 0, False
             state.restarts += 1
             failures = 1 if process.age > STEADY else failures + 1
             event(log, logging.ERROR, "hit worker ended", worker=state.place, pid=process.pid, code=code)
@@ -263,6 +270,7 @@ class Workers:
                 await self._clock.sleep(min(2.0 ** (failures - 2), LONGEST_PAUSE))
             process = await self._launched(state)
             if await asyncio.shield(process.ready):
+                state.running = True
                 self._stand_in(state.place, False)
 
     async def _launched(self, state: WorkerState) -> WorkerProcess:

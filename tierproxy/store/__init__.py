@@ -62,6 +62,10 @@ to the node. If the object changes, the flight is detached: who is on board bega
 
 Upload (``upload``, ``jobs``): PutObject from the blob, or DeleteObject; then the commit that ends the job.
 
+A disk that fails or hangs (``disk_health``, decision 32): nobody waits for a call longer than the patience; while it is
+down nothing is written to it or removed from it, and before it is trusted again ``look_through`` compares rows and
+files.
+
 Start (``recover``): staged files go; the journal is the queue; SUSPECT rows are settled beside the first requests.
 
 Where may it crash? Between any two of these steps, and ``tests/store/test_crash.py`` stops at each of them.

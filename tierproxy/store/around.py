@@ -6,9 +6,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
-from tierproxy.errors import AltError, AltUnavailable, AltUncertain
+import xxhash
+
+from tierproxy.errors import AltError, AltUnavailable, AltUncertain, Busy
 from tierproxy.model import Entry, State
 from tierproxy.ports import AltTier, BodyCheck, Staged
+from tierproxy.shares import GUEST, Places
 from tierproxy.store.body import MemorySource, Timings
 from tierproxy.store.calls import Write, Written
 from tierproxy.store.changes import Changes, Content, received
@@ -19,6 +22,7 @@ from tierproxy.store.tasks import Tasks
 
 IN_MEMORY = 8 * 2**20
 """Bodies up to this are received whole, so that a wrong checksum is noticed before alt hears of them."""
+AT_ONCE = 256 * 2**20  #: bytes of them, and a quarter more for clients with less than their share
 
 
 class Around:
@@ -33,9 +37,10 @@ class Around:
         self._space = space
         self._tasks = tasks
         self._describing = describing
+        self._memory = Places(AT_ONCE, spare=AT_ONCE // 4)
 
     async def write(self, call: Write, timings: Timings) -> Written:
-        """Raises as ``Writer.write``."""
+        """Raises as ``Writer.write``, and Busy."""
         return await self._write(call, call.body, 0, timings)
 
     async def go_on(self, call: Write, staged: Staged, timings: Timings) -> Written:
@@ -57,17 +62,31 @@ class Around:
             return Written(await self._changes.commit(content, entry, nothing), timings.phases)
 
     async def _write(self, call: Write, body: AsyncIterator[bytes], seen: int, timings: Timings) -> Written:
+        digest = xxhash.xxh3_128()
+        checked = hashed(body, call.check, seen, digest)
         if call.size > IN_MEMORY:
-            return await self._stream(call, hashed(body, call.check, seen), timings)
+            return await self._stream(call, checked, digest, timings)
+        guest, amount = GUEST.get(), max(1, call.size)
+        if not self._memory.take(guest, amount):
+            self._memory.make_room(guest.client)
+            raise Busy("Too many bodies are being received; try again.")
+        try:
+            return await self._write_small(call, checked, digest, timings)
+        finally:
+            self._memory.leave(guest, amount)
+
+    async def _write_small(
+        self, call: Write, body: AsyncIterator[bytes], digest: xxhash.xxh3_128, timings: Timings
+    ) -> Written:  # fmt: skip
         source = MemorySource()
-        async for piece in hashed(body, call.check, seen):
+        async for piece in body:
             await source.write(piece)
         content = await self._describing.described(received(call, source, call.check))
-        return await self._tasks.finish(self._send(content, timings), "write around")
+        return await self._tasks.finish(self._send(content, digest.digest(), timings), "write around")
 
-    async def _send(self, content: Content, timings: Timings) -> Written:
+    async def _send(self, content: Content, xxh3: bytes, timings: Timings) -> Written:
         async with self._order.hold(content.name), self._changes.alone(content.name, content.precondition) as current:
-            entry = self._changes.entry(content, State.CLEAN)
+            entry = replace(self._changes.entry(content, State.CLEAN), xxh3=xxh3)
             try:
                 alt_etag = await self._changes.send(content, entry, current, timings)
             except AltError as error:
@@ -75,11 +94,12 @@ class Around:
                 raise
             return await self.commit(content, replace(entry, alt_etag=alt_etag), timings)
 
-    async def _stream(self, call: Write, body: AsyncIterator[bytes], timings: Timings) -> Written:
+    async def _stream(
+        self, call: Write, body: AsyncIterator[bytes], digest: xxhash.xxh3_128, timings: Timings
+    ) -> Written:  # fmt: skip
         """Too large for memory: a multipart upload to alt that is completed only when the body has been verified. A
-        slow
-        client holds up nobody: the name's order is taken when only the last piece is left to send. Alt is told the
-        metadata before the end of the body is here, so a mail says nothing of itself."""
+        slow client holds up nobody: the name's order is taken when only the last piece is left to send. Alt is told
+        the metadata before the end of the body is here, so a mail says nothing of itself."""
         early = await self._changes.admitted(call.name, call.precondition)
         create, match = self._changes.conditions(call.name, call.precondition, early)
         async with AsyncExitStack() as stack:
@@ -93,7 +113,8 @@ class Around:
                 await self._tasks.finish(self._broken(last, error), "settle")
                 raise
             content = received(call, MemorySource(), call.check)
-            entry = replace(self._changes.entry(content, State.CLEAN), size=call.size, alt_etag=alt_etag)
+            entry = self._changes.entry(content, State.CLEAN)
+            entry = replace(entry, size=call.size, alt_etag=alt_etag, xxh3=digest.digest())
             return await self._tasks.finish(self.commit(content, entry, timings), "write around")
 
     async def _enter(self, stack: AsyncExitStack, call: Write) -> Entry | None:
@@ -128,10 +149,14 @@ class LastPiece:
         self.sent = True
 
 
-async def hashed(body: AsyncIterator[bytes], check: BodyCheck, seen: int) -> AsyncIterator[bytes]:
-    """``body``, hashed as it passes except for the first ``seen`` bytes; ends with an error unless ``check`` agrees."""
+async def hashed(
+    body: AsyncIterator[bytes], check: BodyCheck, seen: int, digest: xxhash.xxh3_128
+) -> AsyncIterator[bytes]:  # fmt: skip
+    """``body``, hashed as it passes: by ``check`` except for the first ``seen`` bytes, by ``digest``, which the row
+    remembers, all of it; ends with an error unless ``check`` agrees."""
     size = 0
     async for piece in body:
+        digest.update(piece)
         fresh = piece[max(0, seen - size) :]
         if fresh:
             check.update(fresh)

@@ -166,8 +166,12 @@ class Changes:
         """PutObject; returns alt's ETag. In buckets with other writers alt checks the precondition once more.
         ``source``: is read instead of the content's."""
         create, match = self.conditions(content.name, content.precondition, current)
-        with timings.phase("alt-body"):
-            return await self._writes.put(entry, source or content.source, create=create, match=match)
+        try:
+            with timings.phase("alt-body"):
+                return await self._writes.put(entry, source or content.source, create=create, match=match)
+        except AltError:
+            self._lookup.attempted(entry.name, entry.size, entry.etag)
+            raise
 
     def conditions(
         self, name: ObjectName, precondition: Precondition, current: Entry | None

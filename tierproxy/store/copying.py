@@ -37,9 +37,11 @@ class Copier:
     def __init__(
         self, *, alt: AltTier, disk: DiskTier, lookup: Lookup, buckets: Buckets, reader: Reader, writer: Writer,
         changes: Changes, order: KeyOrder, space: Space, tasks: Tasks, clock: Clock, leases: Leases,
-        describing: Describing, stubbing: Stubbing, patience: Patience, health: AltHealth,
+        describing: Describing, stubbing: Stubbing, patience: Patience, health: AltHealth, follow: AltTier,
     ) -> None:  # fmt: skip
+        """``follow``: as in ``AltWrites``."""
         self._alt = alt
+        self._follow = follow
         self._disk = disk
         self._lookup = lookup
         self._buckets = buckets
@@ -128,12 +130,11 @@ class Copier:
                 alt_etag = await self._patience.within(
                     content.name.bucket, self._asked(source, content, headers, create, match)
                 )
-        except AltMissing:
-            await self._lookup.missing(source.name, source)
         except AltError as error:
-            self._health.failed(content.name.bucket, error)
+            self._lookup.attempted(content.name, source.size, content.etag)
+            if isinstance(error, AltMissing):
+                await self._lookup.missing(source.name, source)
             raise
-        self._health.answered(content.name.bucket)
         return alt_etag
 
     async def _asked(
@@ -156,7 +157,7 @@ class Copier:
     async def _resolved(self, source: Entry, content: Content, headers: Headers | None, error: AltUncertain) -> str:
         """A copy onto another name, or with other headers, can be told from what was there before."""
         try:
-            found = await self._alt.head(content.name)
+            found = await self._follow.head(content.name)
         except AltError:
             raise error from None
         same = found.size == source.size and source.etag in {found.client_etag, found.etag}

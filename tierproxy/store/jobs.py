@@ -25,33 +25,17 @@ log = logging.getLogger(__name__)
 
 
 class AltWrites:
-    """Sends an entry's bytes to alt and finds out what became of them."""
+    """Sends an entry's bytes to alt and finds out what became of them. ``follow``: alt, for the question what became of
+    a change that was sent, which is asked also when nothing else is."""
 
-    def __init__(self, alt: AltTier, health: AltHealth) -> None:
+    def __init__(self, alt: AltTier, follow: AltTier, health: AltHealth) -> None:
         self._alt = alt
+        self._follow = follow
         self._health = health
 
     async def put(self, entry: Entry, source: Source, *, create: bool = False, match: str | None = None) -> str:
         """PutObject of ``entry``; returns alt's ETag. An uncertain outcome is resolved by a HEAD: success if alt holds
         these bytes, AltUnavailable if it certainly does not (yet), AltUncertain if that cannot be told either."""
-        try:
-            alt_etag = await self._put(entry, source, create, match)
-        except AltError as error:
-            self._health.failed(entry.name.bucket, error)
-            raise
-        self._health.answered(entry.name.bucket)
-        return alt_etag
-
-    async def delete(self, name: ObjectName) -> None:
-        """DeleteObject; trying again is always right."""
-        try:
-            await self._alt.delete(name)
-        except AltError as error:
-            self._health.failed(name.bucket, error)
-            raise
-        self._health.answered(name.bucket)
-
-    async def _put(self, entry: Entry, source: Source, create: bool, match: str | None) -> str:
         md5 = entry.etag if is_md5(entry.etag) else ""
         try:
             return await self._alt.put(
@@ -61,9 +45,13 @@ class AltWrites:
         except AltUncertain as error:
             return await self._resolve(entry, error, create=create)
 
+    async def delete(self, name: ObjectName) -> None:
+        """DeleteObject; trying again is always right."""
+        await self._alt.delete(name)
+
     async def _resolve(self, entry: Entry, error: AltUncertain, *, create: bool) -> str:
         try:
-            found = await self._alt.head(entry.name)
+            found = await self._follow.head(entry.name)
         except AltMissing:
             raise AltUncertain(f"not in alt yet: {error}") from error
         except AltError:
@@ -73,6 +61,7 @@ class AltWrites:
                 raise AltPrecondition(f"another {entry.name} was there before") from error
             raise AltUncertain(f"alt still has another content: {error}") from error
         event(log, logging.INFO, "uncertain write had happened", name=entry.name)
+        self._health.answered(entry.name.bucket)
         return found.etag
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from tierproxy.errors import AltUnavailable
@@ -9,19 +10,24 @@ from tierproxy.model import Entry, Listed, ListPage, ListRequest, ObjectName, St
 from tierproxy.ports import AltTier, Catalogue
 from tierproxy.store.buckets import Buckets
 from tierproxy.store.policies import Policies
+from tierproxy.store.recent import RecentChanges
 
 PENDING = 10_000
 """Rows alt does not know yet that one page takes into account; with more of them pages are shorter."""
 
 
 class Listings:
-    """ListObjectsV2's pages. Never a partial listing: without alt's word there is an error."""
+    """ListObjectsV2's pages. Never a partial listing: without alt's word there is an error. Alt's listing may be behind
+    the times: of what ``recent`` knows in exclusive buckets the catalogue has the last word."""
 
-    def __init__(self, *, catalogue: Catalogue, alt: AltTier, buckets: Buckets, policies: Policies) -> None:
+    def __init__(
+        self, *, catalogue: Catalogue, alt: AltTier, buckets: Buckets, policies: Policies, recent: RecentChanges
+    ) -> None:
         self._catalogue = catalogue
         self._alt = alt
         self._buckets = buckets
         self._policies = policies
+        self._recent = recent
 
     async def page(self, request: ListRequest) -> ListPage:
         """Raises NoSuchBucket, AltError."""
@@ -36,12 +42,22 @@ class Listings:
         page = await self._alt.page(request)
         after = await self._pending(request)
         names = {entry.name for entry in (*before, *after)}
+        if self._buckets.exclusive(request.bucket):
+            names.update(self._changed(request, page))
         return self._overlay(request, page, names, covered(before, after))
 
     async def _pending(self, request: ListRequest) -> list[Entry]:
         """What alt does not know yet, beyond ``after``. Looked at before and after alt is: what is confirmed in between
         is in one of the two looks."""
         return await self._catalogue.dirty_page(request.bucket, request.prefix, request.after, PENDING)
+
+    def _changed(self, request: ListRequest, page: ListPage) -> Iterator[ObjectName]:
+        """What has changed lately and belongs into ``page``, whether alt shows it there or not."""
+        for name in self._recent.newest(PENDING):
+            if name.bucket == request.bucket and name.key.startswith(request.prefix):
+                row = self._catalogue.find(name)
+                if row is None or within(name.key, request.after, page.next_after):
+                    yield name
 
     def _overlay(self, request: ListRequest, page: ListPage, names: set[ObjectName], until: str | None) -> ListPage:
         """Alt's page with the rows of ``names`` as they are now. ``until``: nothing is known of later keys."""
@@ -89,6 +105,20 @@ class Listings:
             headers = row.headers if request.headers else None
             return replace(listed, etag=row.etag, modified_at=row.written_at, headers=headers)
         return listed
+
+
+def within(key: str, after: str, end: str | None) -> bool:
+    """``key`` is in the page from ``after`` to ``end``, by the order of bytes and by SeaweedFS's: then whatever order
+    alt has, no other page shows it."""
+    return all(order(key) > order(after) and (end is None or order(key) <= order(end)) for order in (_bytes, _tree))
+
+
+def _bytes(key: str) -> list[bytes]:
+    return [key.encode()]
+
+
+def _tree(key: str) -> list[bytes]:
+    return [part.encode() for part in key.split("/")]
 
 
 def covered(before: list[Entry], after: list[Entry]) -> str | None:

@@ -10,7 +10,7 @@ from typing import NamedTuple, NoReturn
 
 from cachetools import LRUCache
 
-from tierproxy.errors import AltMissing, AltUnavailable, LostInAlt, NoSuchKey, StaleGeneration
+from tierproxy.errors import AltError, AltMissing, LostInAlt, NoSuchKey, StaleGeneration
 from tierproxy.logs import event
 from tierproxy.model import AltObject, Entry, Job, JobKind, ObjectName, State
 from tierproxy.ports import Alarms, AltTier, Catalogue, Clock
@@ -23,6 +23,9 @@ from tierproxy.store.tasks import Tasks
 
 log = logging.getLogger(__name__)
 FRESH_NAMES = 100_000
+LOST = "lost in alt"
+CHANGED = "alt changed by somebody else"
+CONTRADICTED = (LOST, CHANGED)  #: alarms that end when alt shows what the row says
 
 
 class Seen(NamedTuple):
@@ -49,15 +52,17 @@ class Lookup:
         self._clock = clock
         self._alarms = alarms
         self._replaced: set[ObjectName] = set()
-        self._changes = RecentChanges()
-        shelf.on_change.append(self._changes.note)
+        self.changes = RecentChanges()
+        shelf.on_change.append(self.changes.note)
         self._asked: LRUCache[ObjectName, float] = LRUCache(FRESH_NAMES)
+        self._attempts: LRUCache[ObjectName, tuple[int, str]] = LRUCache(FRESH_NAMES)
+        shelf.on_change.append(self._settled)
 
     async def known(self, name: ObjectName) -> Entry | None:
         """The row a read may rely on. None: only alt can say. Raises NoSuchBucket, NoSuchKey (certain), AltError."""
         entry = self._catalogue.find(name)
         if entry is None:
-            if self._buckets.authoritative(name.bucket):
+            if self._gone(name):
                 raise NoSuchKey
             return None
         if entry.state is State.DELETING:
@@ -87,7 +92,7 @@ class Lookup:
             return await self._settle(row)
         if row is not None and row.state is State.DELETING:
             return None
-        if row is None and self._buckets.authoritative(name.bucket):
+        if row is None and self._gone(name):
             return None
         if row is not None and (row.state is State.DIRTY or (self.fresh(name) and row.headers is not None)):
             return row  # without headers the ETag is alt's, from a listing, and not the one clients were told
@@ -96,6 +101,13 @@ class Lookup:
         except AltMissing:
             return None
         return await self._write_down(found, row)
+
+    def _gone(self, name: ObjectName) -> bool:
+        """Without a row it is not there, whatever alt says: the catalogue knows all, or it was deleted here lately, and
+        an alt that still shows it is behind the times."""
+        return self._buckets.authoritative(name.bucket) or (
+            self._buckets.exclusive(name.bucket) and name in self.changes
+        )
 
     def fresh(self, name: ObjectName) -> bool:
         """loop. The row needs no word from alt: this node is the only writer, or alt was asked recently enough."""
@@ -124,11 +136,11 @@ class Lookup:
 
     def asking(self) -> int:
         """loop. Take this before alt is asked, and give it to ``learn`` or ``identify`` with the answer."""
-        return self._changes.now()
+        return self.changes.now()
 
     def outdated(self, name: ObjectName, asked: int) -> bool:
         """loop. What alt was ``asked`` then must not be written down now: the object changed, or is being changed."""
-        return self._order.held(name) or self._changes.since(name, asked)
+        return self._order.held(name) or self.changes.since(name, asked)
 
     async def learn(self, found: AltObject, asked: int) -> Entry:
         """Write down what alt said of an object, if it is still true, and return the row that now speaks for it."""
@@ -158,7 +170,7 @@ class Lookup:
         saves a look at the catalogue if the object has not changed since."""
         if self.outdated(found.name, asked):
             return self._entry(found), UNSHARED
-        if seen is not None and not self._changes.since(found.name, seen.asked):
+        if seen is not None and not self.changes.since(found.name, seen.asked):
             return self._match(found, seen.row)
         return self._match(found, self._catalogue.find(found.name))
 
@@ -169,13 +181,27 @@ class Lookup:
             return replace(self._entry(found), generation=row.generation), UNSHARED
         exclusive = self._buckets.exclusive(found.name.bucket)
         etag = found.client_etag or found.etag
-        if row.size == found.size and (row.alt_etag == found.etag or row.etag == etag):
+        if row.size == found.size and (row.alt_etag == found.etag or row.etag == etag) and not _hearsay(found, row):
+            self.shown(found.name)
             return self._same(found, row, exclusive), row.generation
-        if not exclusive:
+        if not exclusive or _hearsay(found, row) or self._attempts.get(found.name) == (found.size, etag):
             return self._entry(found), row.generation
         # A tool that ought not to, or an old write of ours that arrived late: what was acknowledged is not there.
-        self._alarms.set("alt changed by somebody else", str(found.name), was=row.alt_etag, is_now=found.etag)
+        self._alarms.set(CHANGED, str(found.name), was=row.alt_etag, is_now=found.etag)
         raise LostInAlt(f"alt has another content of {found.name} than was stored there")
+
+    def _settled(self, name: ObjectName) -> None:
+        self._attempts.pop(name, None)
+
+    def attempted(self, name: ObjectName, size: int, etag: str) -> None:
+        """loop. Alt has not taken a change to this content, as it says. If it shows it all the same, and nothing has
+        changed since, it has: nobody else writes there."""
+        self._attempts[name] = size, etag
+
+    def shown(self, name: ObjectName) -> None:
+        """loop. Alt has shown what the row says: whatever it said before is over."""
+        for alarm in CONTRADICTED:
+            self._alarms.clear(alarm, str(name))
 
     @staticmethod
     def _same(found: AltObject, row: Entry, exclusive: bool) -> Entry:
@@ -200,7 +226,7 @@ class Lookup:
                 await self._tasks.finish(self._forget(row), "forget")
             raise NoSuchKey  # what was written after alt was asked stays; when it was asked nothing was there
         if row.generation == entry.generation:
-            self._alarms.set("lost in alt", str(name), generation=row.generation, alt_etag=row.alt_etag)
+            self._alarms.set(LOST, str(name), generation=row.generation, alt_etag=row.alt_etag)
         raise LostInAlt(f"alt does not have {name}, which it had before")
 
     async def _forget(self, row: Entry) -> None:
@@ -212,13 +238,13 @@ class Lookup:
         asked = self.asking()
         try:
             return await self.learn(await self._alt.head(entry.name), asked)
-        except AltUnavailable as error:
+        except AltMissing:
+            await self.missing(entry.name, entry, asked)
+        except AltError as error:
             if entry.blob is None:
                 raise
             event(log, logging.WARNING, "served without asking alt", name=entry.name, error=error)
             return entry
-        except AltMissing:
-            await self.missing(entry.name, entry, asked)
 
     async def _settle(self, row: Entry) -> Entry:
         """Under the name's order. Ask alt which content it holds."""
@@ -242,7 +268,7 @@ class Lookup:
 
     async def _send_again(self, row: Entry) -> Entry:
         """Alt lost an object that is on disk: it is ours to upload."""
-        self._alarms.set("lost in alt", str(row.name), generation=row.generation, alt_etag=row.alt_etag)
+        self._alarms.set(LOST, str(row.name), generation=row.generation, alt_etag=row.alt_etag)
         now = self._clock.now()
         job = Job(row.name, row.generation, JobKind.PUT, row.size, queued_at=now, next_try_at=now)
         dirty = replace(row, state=State.DIRTY)
@@ -255,6 +281,14 @@ class Lookup:
             etag=found.client_etag or found.etag, alt_etag=found.etag, written_at=found.modified_at,
             headers=found.headers, parts=found.parts,
         )  # fmt: skip
+
+
+def _hearsay(found: AltObject, row: Entry) -> bool:
+    """``row`` is not what ``found`` says, and all that is known of it is what alt said before, of the same version of
+    the object (its date shows that): one of the two is wrong. Nothing was acknowledged here: the newer word counts."""
+    of_one_version = row.xxh3 is None and row.headers is not None and row.written_at == found.modified_at
+    said = (found.size, found.client_etag or found.etag, found.etag)
+    return of_one_version and said != (row.size, row.etag, row.alt_etag)
 
 
 UNSHARED = -1

@@ -65,7 +65,7 @@ class Multipart:
             uuid.uuid4().hex, name, headers, self._clock.now(), ack, checksum_algorithm, checksum_type, visitor.owner,
             visitor.folder,
         )  # fmt: skip
-        await self._catalogue.add_upload(upload)
+        await self._tasks.finish(self._catalogue.add_upload(upload), "create upload")
         return upload
 
     def find(self, id: str, name: ObjectName) -> Upload:

@@ -107,7 +107,7 @@ class Patience:
     def silence(self, bucket: str) -> AltSilent:
         """loop. Somebody has waited in vain."""
         error = AltSilent(f"alt has not answered for {self._policies.alt_patience:g} s")
-        self._health.silent(bucket, error)
+        self._health.silent(bucket, self._clock.monotonic() - self._policies.alt_patience, error)
         return error
 
     async def _either(self, task: asyncio.Task[Any], seconds: float) -> None:

@@ -8,6 +8,8 @@ from enum import Enum, auto
 from tierproxy.errors import (
     AltMissing,
     AltPrecondition,
+    AltRefused,
+    AltUnavailable,
     BlobCorrupt,
     BlobMissing,
     DiskError,
@@ -23,6 +25,7 @@ from tierproxy.purges import REPAIR
 from tierproxy.store.body import Fingerprint, Timings
 from tierproxy.store.calls import Purge, Reading, Select, whole
 from tierproxy.store.counters import Counters
+from tierproxy.store.disk_health import DiskHealth
 from tierproxy.store.fill import Demand, FillChoice, demand_of
 from tierproxy.store.flight import Flight, Flights
 from tierproxy.store.leases import Leases
@@ -50,12 +53,15 @@ class Reader:
     """Opens objects. A failing near tier degrades to the next one; it never fails a read that alt can serve."""
 
     def __init__(
-        self, *, hot: Hot, disk: DiskTier, alt: AltTier, catalogue: Catalogue, lookup: Lookup, flights: Flights,
-        choice: FillChoice, shelf: Shelf, tally: Tally, leases: Leases, counters: Counters, clock: Clock,
-        stubbing: Stubbing,
+        self, *, hot: Hot, disk: DiskTier, only_copies: DiskTier, alt: AltTier, catalogue: Catalogue, lookup: Lookup,
+        flights: Flights, choice: FillChoice, shelf: Shelf, tally: Tally, leases: Leases, counters: Counters,
+        clock: Clock, stubbing: Stubbing, disk_health: DiskHealth,
     ) -> None:  # fmt: skip
+        """``only_copies``: the disk, also while it is down: for what is nowhere else."""
         self._hot = hot
         self._disk = disk
+        self._only_copies = only_copies
+        self._disk_health = disk_health
         self._alt = alt
         self._catalogue = catalogue
         self._lookup = lookup
@@ -113,7 +119,10 @@ class Reader:
                     return stub
                 return await self._miss(name, known, asked, select, timings, visitor)
             entry = known
-            reading = await self._hit(entry, select(entry), timings)
+            if self._disk_health.closed and entry.state is State.CLEAN:
+                reading = await self._past_disk(entry, asked, select, timings, visitor)
+            else:
+                reading = await self._hit(entry, select(entry), timings)
             if reading is not None:
                 return reading
         raise DiskUnavailable(f"the blob of {name} vanishes again and again")
@@ -122,7 +131,7 @@ class Reader:
         self, entry: Entry | None, select: Select, timings: Timings, heads: Heads
     ) -> Reading | None:  # fmt: skip
         """Without asking alt, or None. It is no miss of the body, so it makes no copy and regrets nothing."""
-        if heads is Heads.NONE or entry is None or entry.headers is None:
+        if heads is Heads.NONE or entry is None or entry.headers is None or self._disk_health.closed:
             return None
         range = select(entry)
         if range is None and heads is Heads.RANGES:
@@ -131,23 +140,43 @@ class Reader:
             stub = await self._stubbing.find(entry, range)
         return None if stub is None else StubReading(entry, range, timings, stub)
 
-    async def _hit(self, entry: Entry, range: ByteRange | None, timings: Timings) -> Reading | None:
-        """None: the row has changed, or has forgotten a damaged blob; look again."""
+    async def _past_disk(
+        self, entry: Entry, asked: int, select: Select, timings: Timings, visitor: Visitor
+    ) -> Reading | None:  # fmt: skip
+        """The disk is down, or not looked through yet: what alt has comes from there. If alt cannot say either, the
+        disk is better than nothing: what it returns is verified, and the row says that it is the right content."""
+        try:
+            return await self._miss(entry.name, entry, asked, select, timings, visitor)
+        except (AltUnavailable, AltRefused, LostInAlt) as error:
+            now = self._catalogue.find(entry.name)
+            if now is None or now.generation != entry.generation:
+                return None
+            try:
+                return await self._hit(entry, select(entry), timings, past=False)
+            except DiskError:
+                raise error from None
+
+    async def _hit(
+        self, entry: Entry, range: ByteRange | None, timings: Timings, *, past: bool = True
+    ) -> Reading | None:  # fmt: skip
+        """None: the row has changed, or has forgotten a damaged blob; look again. ``past``: alt is asked if the disk
+        does not work."""
         self._leases.take(entry.name)
         reading: Reading | None = None
         try:
-            reading = await self._from_disk(entry, range, timings)
+            reading = await self._from_disk(entry, range, timings, past)
         finally:
             if not isinstance(reading, BlobReading):  # that one gives the lease back when it is closed
                 self._leases.give(entry.name)
         return reading
 
-    async def _from_disk(self, entry: Entry, range: ByteRange | None, timings: Timings) -> Reading | None:
+    async def _from_disk(
+        self, entry: Entry, range: ByteRange | None, timings: Timings, past: bool
+    ) -> Reading | None:  # fmt: skip
+        disk = self._only_copies if self._disk_health.closed else self._disk
         try:
             with timings.phase("disk"):
-                blob = await self._disk.open(
-                    entry.blob or "", size=entry.size, generation=entry.generation, xxh3=entry.xxh3
-                )
+                blob = await disk.open(entry.blob or "", size=entry.size, generation=entry.generation, xxh3=entry.xxh3)
         except (BlobMissing, BlobCorrupt) as error:
             now = self._catalogue.find(entry.name)
             if now is None or now.blob != entry.blob:
@@ -156,7 +185,7 @@ class Reader:
                 return None
             raise Unreadable(f"the only copy of {entry.name} is damaged") from error
         except DiskError:
-            if entry.state is State.DIRTY:
+            if entry.state is State.DIRTY or not past:
                 raise
             return await self._pass(entry, range, timings, None)
         if blob.content is None:
@@ -219,6 +248,8 @@ class Reader:
             return reading
         fill = "fill" if flight.fills else "pass"
         flight.leave()
+        if self._disk_health.closed:  # memory is all there is
+            self._warm(entry, content)
         return ContentReading(entry, range, outcome, content, timings, fill=fill, purged=purged)
 
     def _worth(self, entry: Entry, range: ByteRange | None, demand: Demand) -> bool:
@@ -254,6 +285,7 @@ class Reader:
                 raise LostInAlt(f"alt has another content of {entry.name}") from None
             entry = await self._lookup.learn(await self._alt.head(entry.name), asked)
             return await self._pass(entry, select(entry), timings, None)
+        self._lookup.shown(entry.name)
         return PassReading(entry, range, timings, body, self._check(entry, range), purged)
 
     def _check(self, entry: Entry, range: ByteRange | None) -> Fingerprint | None:

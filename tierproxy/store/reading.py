@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
-from tierproxy.errors import AltMissing, AltPrecondition, DiskError, LostInAlt, Unreadable
-from tierproxy.model import ByteRange, Entry, Stub, Tier
+from tierproxy.errors import AltMissing, AltPrecondition, DiskError, DiskUnavailable, LostInAlt, Unreadable
+from tierproxy.model import ByteRange, Entry, State, Stub, Tier
 from tierproxy.ports import AltBody, AltTier, OpenBlob
 from tierproxy.store.body import Fingerprint, Timings
 from tierproxy.store.calls import Purge
@@ -114,7 +114,10 @@ class BlobReading(StreamReading):
             try:
                 piece = [await self._blob.read(position, size)]
             except DiskError as error:
-                if not await self._damaged(self.entry, error):
+                if isinstance(error, DiskUnavailable):  # nothing is wrong with the blob, that anybody knew
+                    if self.entry.state is State.DIRTY:
+                        raise
+                elif not await self._damaged(self.entry, error):
                     raise Unreadable(f"the only copy of {self.entry.name} is damaged") from error
                 async for chunk in rest(self._alt, self.entry, position, self._stop, self._check):
                     yield chunk

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
+from itertools import islice
 
 from tierproxy.model import ObjectName
 
@@ -36,6 +38,14 @@ class RecentChanges:
         self._ticks.move_to_end(name)
         if len(self._ticks) > self._names:
             _, self._floor = self._ticks.popitem(last=False)
+
+    def __contains__(self, name: ObjectName) -> bool:
+        """loop. ``name`` is known to have changed since the start. Of names that fell out it is not known any more."""
+        return name in self._ticks
+
+    def newest(self, limit: int) -> Iterator[ObjectName]:
+        """loop. The names that changed last, at most ``limit``."""
+        return islice(reversed(self._ticks), limit)
 
     def since(self, name: ObjectName, asked: int) -> bool:
         """loop. ``name`` changed after ``asked``, or may have."""

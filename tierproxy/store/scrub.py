@@ -110,6 +110,7 @@ class Scrub:
         self._pace = Pace(clock)
         self._going = asyncio.Event()
         self._going.set()
+        self._held_by: set[str] = set()
         self._old_parts: set[str] = set()
         self._phase = "idle"
         self._after = after
@@ -143,12 +144,16 @@ class Scrub:
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
 
-    def pause(self) -> None:
-        """loop. Stop before the next blob."""
+    def pause(self, by: str = "") -> None:
+        """loop. Stop before the next blob, until all who said so say ``resume``."""
+        self._held_by.add(by)
         self._going.clear()
 
-    def resume(self) -> None:
-        self._going.set()
+    def resume(self, by: str = "") -> None:
+        """loop."""
+        self._held_by.discard(by)
+        if not self._held_by:
+            self._going.set()
 
     async def walk(self) -> None:
         """One walk in both directions, rows first; a walk that was broken off goes on where it was.

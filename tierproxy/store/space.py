@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from tierproxy.config.sections import DiskSection
-from tierproxy.errors import OutOfSpace
+from tierproxy.errors import DiskUnavailable, OutOfSpace
 from tierproxy.model import FreeSpace
 from tierproxy.rules.model import BucketBudget
 
@@ -79,6 +79,8 @@ class Space:
         self.used = used
         self.peak = used  #: the most that was used since the start
         self.reserved = 0
+        self.closed = False  #: the disk is down: nothing is written to it
+        self.strained = False  #: it is in doubt: it gets no copies that can be done without
         self.on_pressure: Callable[[int, str], None] = lambda _wanted, _bucket: None
         self.relieve: Callable[[int, str], Awaitable[object]] = _nothing
 
@@ -127,7 +129,9 @@ class Space:
         return replace(found, free_bytes=max(0, found.free_bytes - grown)) if grown else found
 
     async def reserve_write(self, size: int, bucket: str = "") -> Reservation:
-        """For a write: up to the hard limit. What can be purged is purged first. Raises OutOfSpace."""
+        """For a write: up to the hard limit. What can be purged is purged first. Raises OutOfSpace, DiskUnavailable."""
+        if self.closed:
+            raise DiskUnavailable("the disk is down")
         share = self._settings.hard_limit
         self._refuse_giants(size, bucket, share)
         try:
@@ -137,13 +141,16 @@ class Space:
             return self._reserve(size, bucket, share)
 
     def reserve_fill(self, size: int, bucket: str = "") -> Reservation:
-        """For a fill: never beyond max_bytes, a copy is not worth a refused write. Raises OutOfSpace."""
+        """For a fill: never beyond max_bytes, a copy is not worth a refused write. Raises OutOfSpace,
+        DiskUnavailable."""
+        self._refuse_in_doubt()
         self._refuse_giants(size, bucket, 1.0)
         return self._reserve(size, bucket, 1.0)
 
     def reserve_spare(self, size: int, bucket: str = "") -> Reservation:
         """For a prefetch: only below high water. Nothing that is on disk goes for what nobody has read yet, so no purge
-        is asked for. Raises OutOfSpace."""
+        is asked for. Raises OutOfSpace, DiskUnavailable."""
+        self._refuse_in_doubt()
         amount, share = footprint(size), self._settings.high_water
         for most, of in ((self._settings.max_bytes, ""), (self._budgets.get(bucket, math.inf), bucket)):
             if self.claimed(of) + amount > most * share:
@@ -166,6 +173,10 @@ class Space:
         self.reserved += amount
         if bucket:
             self._reserved_of[bucket] += amount
+
+    def _refuse_in_doubt(self) -> None:
+        if self.strained:
+            raise DiskUnavailable("the disk is in doubt")
 
     def _refuse_giants(self, size: int, bucket: str, share: float) -> None:
         """What is larger than a whole budget: to purge for it would empty the disk and not make room."""

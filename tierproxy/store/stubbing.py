@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any, TypeVar
 
 from tierproxy.config.sections import StubsSection
+from tierproxy.logs import event
 from tierproxy.model import BlobFacts, ByteRange, Entry, ObjectName, Stub
 from tierproxy.ports import Clock, DiskTier, Source, Stubs
 from tierproxy.purges import Drop
 
+T = TypeVar("T")
+log = logging.getLogger(__name__)
 GROUP = 32  #: blobs that are read in one job of the disk tier's threads: no read of a client waits long behind them
 AT_ONCE = 3  #: such jobs at the same time
 PERIOD = 1.0
 PASSING = 64
 """Stubs of bodies that went by, in memory: to keep one by one would cost a miss more than the miss."""
+
+
+PATIENCE = 10.0  #: seconds for the stubs' disk: a stub saves a GET, and is not worth more
 
 
 class Stubbing:
@@ -70,11 +78,11 @@ class Stubbing:
             passing = dict(self._passing)
             if not passing:
                 return
-            kept = await self._stubs.peek_all(list(passing))
+            kept = await _in_time(self._stubs.peek_all(list(passing))) or [None for _ in passing]
             pairs = zip(passing.items(), kept, strict=True)
             better = [(*place, stub) for (place, stub), old in pairs if old is None or _is_less(old, stub)]
             if better:
-                await self._stubs.put_all(better)
+                await _in_time(self._stubs.put_all(better))
             for place, stub in passing.items():
                 if self._passing.get(place) is stub:
                     del self._passing[place]
@@ -83,16 +91,16 @@ class Stubbing:
         """A stub from elsewhere: of a row whose body never was on this disk, say. ``head`` and ``tail`` must be exactly
         the first and the last bytes of the object (``head`` alone, if it is all of it), however few: clients get them
         as its content. The row must have headers, or nobody is shown the stub. Replaces what is there."""
-        await self._stubs.put(entry.name, entry.generation, Stub(entry.size, head, tail))
+        await _in_time(self._stubs.put(entry.name, entry.generation, Stub(entry.size, head, tail)))
 
     async def has(self, entry: Entry) -> bool:
         place = entry.name, entry.generation
-        return place in self._passing or await self._stubs.has(*place)
+        return place in self._passing or bool(await _in_time(self._stubs.has(*place)))
 
     async def find(self, entry: Entry, range: ByteRange | None) -> Stub | None:
         """The stub of a row without a blob, if it has all of ``range`` (None: any stub does)."""
         place = entry.name, entry.generation
-        stub = self._passing.get(place) or await self._stubs.get(*place)
+        stub = self._passing.get(place) or await _in_time(self._stubs.get(*place))
         if stub is None or stub.size != entry.size:
             return None
         return stub if range is None or stub.piece(range.start, range.stop) is not None else None
@@ -113,7 +121,19 @@ class Stubbing:
             blobs = [BlobFacts(row.blob or "", row.size, row.generation, row.xxh3) for row in rows]
             found = await self._disk.ends(blobs, int(self._settings.head), int(self._settings.tail))
             pairs = zip(rows, found, strict=True)  # where one cannot be read the purge goes on all the same
-            await self._stubs.put_all((row.name, row.generation, stub) for row, stub in pairs if stub is not None)
+            found_ones = [(row.name, row.generation, stub) for row, stub in pairs if stub is not None]
+            await _in_time(self._stubs.put_all(found_ones))
+
+
+async def _in_time(work: Coroutine[Any, Any, T]) -> T | None:
+    """None: the disk took too long. What was to be kept may be lost; what was to be dropped is of a generation nobody
+    asks for."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await work
+    except TimeoutError:
+        event(log, logging.WARNING, "stubs take too long")
+        return None
 
 
 def _is_less(old: Stub, new: Stub) -> bool:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from tierproxy.errors import AltMissing
+from tierproxy.errors import AltCorrupt, AltMissing
 from tierproxy.mail.metadata import facts_of
 from tierproxy.mail.skeleton import skeleton
 from tierproxy.model import AltObject, Entry, ObjectName, State, Stub
@@ -25,6 +25,7 @@ from tierproxy.store.evidence import Seen, agrees
 from tierproxy.store.walks import Progress, each, rows_in, silent
 
 EXAMPLES = 10
+BEHIND = "run it again when the S3 server shows in listings what it holds"
 PARALLEL = 16
 
 
@@ -142,8 +143,20 @@ class Sync:
         async for page in rows_in(self._catalogue, State.CLEAN, self._bucket):
             for entry in page:
                 if entry.name not in self._seen:
-                    self.report.lost += 1
-                    self.report.note("lost", entry.name)
+                    await self._count_one_lost(entry)
+
+    async def _count_one_lost(self, entry: Entry) -> None:
+        """Raises AltCorrupt if alt has it all the same: then its listing is behind the times, and other keys may be
+        missing as well. The first few are asked for."""
+        if self.report.lost < EXAMPLES:
+            try:
+                await self._alt.head(entry.name)
+            except AltMissing:
+                pass
+            else:
+                raise AltCorrupt(f"alt's listing does not show {entry.name}, which is there", hint=BEHIND)
+        self.report.lost += 1
+        self.report.note("lost", entry.name)
 
 
 def _learnt(row: Entry, found: AltObject) -> Entry:

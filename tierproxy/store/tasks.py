@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from tierproxy.errors import TierproxyError
@@ -19,6 +19,7 @@ class Tasks:
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._waiting: set[asyncio.Future[Any]] = set()
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -31,10 +32,20 @@ class Tasks:
         return task
 
     async def finish(self, work: Coroutine[Any, Any, T], name: str) -> T:
-        """Run ``work`` to its end even if the caller is cancelled meanwhile; returns its result."""
+        """Run ``work`` to its end even if the caller is cancelled meanwhile, or let go; returns its result."""
         outcome: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self.spawn(_told(work, outcome), name)
-        return await outcome
+        self._waiting.add(outcome)
+        try:
+            return await outcome
+        finally:
+            self._waiting.discard(outcome)
+
+    def let_go(self, error: Callable[[], Exception]) -> None:
+        """loop. Whoever waits in ``finish`` gets an ``error``, and the work goes on."""
+        for outcome in self._waiting:
+            if not outcome.done():
+                outcome.set_exception(error())
 
     async def drain(self, grace: float) -> int:
         """Wait at most ``grace`` seconds for all tasks, then cancel what is left. Returns how many were cancelled."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar, cast
 
 from tierproxy.model import BucketRow, Entry, Job, ObjectName
 from tierproxy.ports import Catalogue, Durable, Versions
 from tierproxy.purges import Booking, Drop
+from tierproxy.store.commit_watch import CommitWatch
 
 T = TypeVar("T")
 
@@ -20,9 +21,10 @@ class VersionedCatalogue:
     known). The port's other methods are the inner catalogue's own.
     """
 
-    def __init__(self, inner: Catalogue, versions: Versions) -> None:
+    def __init__(self, inner: Catalogue, versions: Versions, watch: CommitWatch) -> None:
         self._inner = inner
         self._versions = versions
+        self._made = watch.made
         self.find = inner.find  # on the way of every read
 
     @property
@@ -74,15 +76,15 @@ class VersionedCatalogue:
     async def remove_bucket(self, name: str) -> None:
         await self._void_all(self._inner.remove_bucket(name))
 
-    async def _void(self, change: Awaitable[T], *names: ObjectName) -> T:
+    async def _void(self, change: Coroutine[Any, Any, T], *names: ObjectName) -> T:
         try:
-            return await change
+            return await self._made(change)
         finally:
             for name in names:
                 self._versions.changed(name)
 
-    async def _void_all(self, change: Awaitable[T]) -> T:
+    async def _void_all(self, change: Coroutine[Any, Any, T]) -> T:
         try:
-            return await change
+            return await self._made(change)
         finally:
             self._versions.all_changed()

@@ -217,7 +217,8 @@ class Writer:
             if keeping.failure is None:
                 raise
             event(log, logging.WARNING, "written to alt only", name=content.name, error=error)
-            return await self._changes.commit(content, replace(entry, alt_etag=alt_etag), reservation)
+            alone = replace(entry, alt_etag=alt_etag, xxh3=keeping.sealed.xxh3)
+            return await self._changes.commit(content, alone, reservation)
 
     async def _without_alt(
         self, content: Content, entry: Entry, current: Entry | None, keeping: Keeping, error: AltError,

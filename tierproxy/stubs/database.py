@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from diskcache import Cache, Disk, Timeout
-from diskcache.core import MODE_RAW
+from diskcache.core import DBNAME, MODE_RAW
 
 from tierproxy.errors import DiskError
 from tierproxy.logs import event
@@ -176,6 +176,9 @@ class StubDatabase:
 
     def _opened(self) -> Any:
         self._files.mkdir(self._directory)
+        database = self._directory / DBNAME
+        if not database.exists():  # SQLite would make it for others to read; -wal and -shm take its mode
+            os.close(self._files.create(database))
         return self._opener(self._directory, self._max_bytes)
 
     def _failed(self, error: BaseException) -> None:

@@ -43,6 +43,7 @@ class Relay:
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
+        self._servers: set[asyncio.StreamWriter] = set()  #: those of ``_writers`` that lead to the server
 
     async def start(self) -> None:
         """Listen on the port of last time, or on a free one."""
@@ -76,6 +77,12 @@ class Relay:
         for writer in list(self._writers):
             _reset(writer)
 
+    def lose(self) -> None:
+        """The server's side of every connection ends, and the client hears nothing of it: half-open, as when the other
+        machine is switched off. What the client sends is taken, until ``cut``."""
+        for writer in list(self._servers):
+            _reset(writer)
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """A task of our own: asyncio logs the cancellation of its own handlers as an error."""
         self.connections += 1
@@ -100,17 +107,21 @@ class Relay:
         with suppress(OSError):
             there_reader, there_writer = await asyncio.open_connection(*self._target)
             self._writers.add(there_writer)
+            self._servers.add(there_writer)
             try:
                 up = asyncio.create_task(self._pump(reader, there_writer))
                 down = asyncio.create_task(self._answer(there_reader, writer))
                 try:
                     await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
+                    if self.mode is Mode.BLACKHOLE and not up.done():
+                        await asyncio.wait({up})  # the server is gone; the client is not to know
                 finally:
                     up.cancel()
                     down.cancel()
                     await asyncio.gather(up, down, return_exceptions=True)
             finally:
                 self._writers.discard(there_writer)
+                self._servers.discard(there_writer)
                 await _close(there_writer)
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -130,13 +130,15 @@ async def pieces(body: bytes, size: int) -> AsyncIterator[bytes]:
 @asynccontextmanager
 async def rig(
     root: Path, *, alt: AltTier | None = None, clock: Clock | None = None, files: Files | None = None,
-    check: bool = True, wrap: Callable[[Doors], Doors] = lambda doors: doors, shared: bool = False, **sections: object,
+    check: bool = True, wrap: Callable[[Doors], Doors] = lambda doors: doors, shared: bool = False,
+    calls_clock: Clock | None = None, **sections: object,
 ) -> AsyncIterator[Rig]:  # fmt: skip
     """A started node; on the way out its invariants are checked and it is stopped in order. ``alt`` is not closed, so
-    that a second rig on the same ``root`` finds it again. ``shared``: other processes find its version table."""
+    that a second rig on the same ``root`` finds it again. ``shared``: other processes find its version table.
+    ``calls_clock``: by which calls to the disk hang, the machine's unless a test says otherwise."""
     backend = alt or MemoryAlt()
     time = clock or SystemClock()
-    node = stopped_node(root, backend, time, files, wrap, shared=shared, **sections)
+    node = stopped_node(root, backend, time, files, wrap, shared=shared, calls_clock=calls_clock, **sections)
     await node.start()
     one = Rig(node, backend, root)
     try:
@@ -149,18 +151,20 @@ async def rig(
 
 def stopped_node(
     root: Path, alt: AltTier, clock: Clock, files: Files | None = None,
-    wrap: Callable[[Doors], Doors] = lambda doors: doors, *, shared: bool = False, **sections: object,
+    wrap: Callable[[Doors], Doors] = lambda doors: doors, *, shared: bool = False, calls_clock: Clock | None = None,
+    **sections: object,
 ) -> Node:  # fmt: skip
     """A node without a server, not started. ``wrap`` may replace implementations of ports."""
-    opener = _opener(config_for(root, **sections), cast(AltTier, Kept(alt)), clock, files, wrap, shared)
+    opener = _opener(config_for(root, **sections), cast(AltTier, Kept(alt)), clock, files, wrap, shared, calls_clock)
     return Node(opener, lambda _parts: None)
 
 
 def _opener(
-    config: Config, alt: AltTier, clock: Clock, files: Files | None, wrap: Callable[[Doors], Doors], shared: bool
-) -> Callable[[], Awaitable[Parts]]:
+    config: Config, alt: AltTier, clock: Clock, files: Files | None, wrap: Callable[[Doors], Doors], shared: bool,
+    calls_clock: Clock | None,
+) -> Callable[[], Awaitable[Parts]]:  # fmt: skip
     async def open_parts() -> Parts:
-        return assemble(wrap(await open_local(config, alt, clock, files, shared=shared)))
+        return assemble(wrap(await open_local(config, alt, clock, files, shared=shared, calls_clock=calls_clock)))
 
     return open_parts
 

@@ -83,7 +83,8 @@ class Head(NamedTuple):
         return int(self.headers.get("content-length", "0"))
 
 
-async def _head(reader: asyncio.StreamReader) -> Head:
+async def read_head(reader: asyncio.StreamReader) -> Head:
+    """Of a request or of an answer. Raises Broken."""
     try:
         raw = await reader.readuntil(b"\r\n\r\n")
     except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError) as error:
@@ -176,7 +177,7 @@ class _Server:
         there: asyncio.StreamWriter,
     ) -> bool:  # fmt: skip
         """One request and its answer; False: the connection ends."""
-        head = await _head(reader)
+        head = await read_head(reader)
         kind, key = kind_of(head.first[0], head.first[1], head.headers)
         number = len(self.requests)
         self.requests.append(Request(kind, key, 0, head.length or 0))
@@ -195,7 +196,7 @@ class _Server:
         there.write(re.sub(rb"(?i)\r\nexpect:[^\r]*", b"", head.raw))
         await _body(head, reader, there)
         await there.drain()
-        answer = await _head(answers)
+        answer = await read_head(answers)
         kept[number] = Request(kind, key, int(answer.first[1]), head.length or 0)
         writer.write(answer.raw)
         if head.first[0] != "HEAD" and answer.first[1] not in {"204", "304"}:
@@ -237,13 +238,15 @@ async def _relay(host: str, port: int) -> None:
 class S3Relay:
     """A running relay to ``host:port``. Ends with its owner."""
 
+    program = "tierproxy.testing.s3relay"
+
     def __init__(self, host: str, port: int) -> None:
-        self._target = (host, str(port))
+        self._target: tuple[str, ...] = (host, str(port))
         self._process: subprocess.Popen[str] | None = None
         self.port = 0
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "tierproxy.testing.s3relay", *self._target]
+        command = [sys.executable, "-m", self.program, *self._target]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.port = int(self._answer())
         return self
@@ -262,7 +265,7 @@ class S3Relay:
 
     def take(self) -> list[Request]:
         """What was asked for since the last ``take``."""
-        return [Request(*one) for one in self._ask("take")]
+        return [Request(*one) for one in self.ask("take")]
 
     def set(
         self, *, mode: str = "pass", delay: float = 0.0, answer: int = 0, kinds: Sequence[str] = (),
@@ -271,9 +274,10 @@ class S3Relay:
         """What happens to requests from now on; without arguments everything passes. ``mode``: pass, blackhole (read,
         never answered) or refuse; ``kinds``: whom ``delay`` and ``answer`` meet; ``delays``: seconds by kind."""
         command = {"mode": mode, "delay": delay, "answer": answer, "kinds": list(kinds), "delays": dict(delays or {})}
-        self._ask(command)
+        self.ask(command)
 
-    def _ask(self, command: object) -> Any:
+    def ask(self, command: object) -> Any:
+        """Send one command, and return its answer."""
         assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(command) + "\n")

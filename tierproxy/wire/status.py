@@ -95,6 +95,30 @@ class Tier(Document):
     max_bytes: int | None = None
 
 
+class TierHealth(Document):
+    """How well a tier does, as far as the calls to it tell. ``subject``: the data directory of the disk, a bucket of
+    alt. ``since``: of the state; down and probing are one. ``changes``: of state since the node started."""
+
+    tier: Literal["disk", "alt"]
+    subject: str
+    state: Literal["normal", "unstable", "down", "probing"]
+    since: float
+    reason: str = ""
+    changes: int = 0
+
+
+class Workers(Document):
+    """The hit workers. ``running``: of ``places``; the node listens in the place of the others. ``restarts``: times a
+    process ended and another took its place, since the node started; so are ``answers`` and ``passed``."""
+
+    places: int
+    running: int
+    restarts: int
+    connections: int
+    answers: int
+    passed: int
+
+
 class Alarm(Document):
     """Something an operator must act on; docs/operations.md says what to do about each."""
 
@@ -104,7 +128,8 @@ class Alarm(Document):
 
 
 class Status(Document):
-    """Everything the first screen shows. ``node``: one runs; without it only what the data directory says."""
+    """Everything the first screen shows. ``node``: one runs; without it only what the data directory says.
+    ``workers``: null without any."""
 
     now: float
     node: bool
@@ -117,6 +142,8 @@ class Status(Document):
     speed: Speed
     disk: DiskBudget
     tiers: list[Tier]
+    health: list[TierHealth] = []
+    workers: Workers | None = None
     alarms: list[Alarm] = []
     rules_version: int
     rules_about: str

@@ -143,6 +143,14 @@ async def every_range_of_a_blob_is_exact(rig: Rig) -> None:
     await blob.close()
 
 
+async def what_blobs_occupy_is_said_without_reading_them(rig: Rig) -> None:
+    sealed = [await put(rig.disk, body_of(size)) for size in SIZES]
+    rig.damage(sealed[-1].name, 0)
+    rig.lose(sealed[0].name)
+    found = await rig.disk.footprints([one.name for one in sealed])
+    assert found == [None, *(one.footprint for one in sealed[1:])]
+
+
 async def small_blobs_come_with_their_content(rig: Rig) -> None:
     blob = await reopen(rig.disk, await put(rig.disk, b"hello"))
     assert blob.content == b"hello"
@@ -373,6 +381,7 @@ Promise = Callable[[Rig], Awaitable[None]]
 PROMISES: tuple[Promise, ...] = (
     a_published_blob_reads_back_with_its_label,
     every_range_of_a_blob_is_exact,
+    what_blobs_occupy_is_said_without_reading_them,
     small_blobs_come_with_their_content,
     a_staged_body_can_be_read_while_it_grows,
     a_staged_body_can_be_read_until_it_is_closed,

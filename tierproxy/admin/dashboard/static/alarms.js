@@ -7,6 +7,8 @@ export const WHAT_TO_DO = {
   "lost in alt": "Look for lifecycle rules or other writers on the bucket. Restore the version, or delete the object through the proxy.",
   "alt changed by somebody else": "Find the other writer, or set exclusive = false for the bucket.",
   "alt does not take changes": "Repair S3 or the network. The queue tries by itself.",
+  "alt does not answer reads": "Repair S3 or the network. What is on disk is served; the rest is asked for again by itself.",
+  "disk is down": "Look at the disk (dmesg, SMART). Mail comes from S3 meanwhile; the disk is used again by itself when it is well.",
   "alt bucket error": "Change the bucket's rules or permissions as said here, then restart.",
   "alt bucket warning": "Change the bucket's rules or permissions as said here, then restart.",
   "kept objects purged under pressure": "Raise the budget, or let the rules keep less.",
@@ -22,4 +24,4 @@ export const WHAT_TO_DO = {
 
 /** Alarms that mean mail may be in danger; the others want attention. */
 export const GRAVE = new Set(["upload overdue", "only copy damaged", "lost in alt", "files do not belong to the catalogue",
-  "files newer than the catalogue", "alt bucket error"]);
+  "files newer than the catalogue", "alt bucket error", "disk is down"]);

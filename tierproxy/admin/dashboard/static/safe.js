@@ -2,6 +2,7 @@
 import { GRAVE, WHAT_TO_DO } from "./alarms.js";
 import { fill, h, part } from "./dom.js";
 import { bytes, count, exactly, moment, span } from "./format.js";
+import { outage, tiersHealth, worth } from "./health.js";
 import { Panel, notice, verdict } from "./panel.js";
 
 /** @typedef {"good"|"warn"|"bad"|""} Tone */
@@ -9,10 +10,12 @@ import { Panel, notice, verdict } from "./panel.js";
 /** @param {HTMLElement} root @param {import("./panel.js").Page} page */
 export function mount(root, page) {
   const panel = new Panel(part(root, "figures"));
+  const tiers = new Panel(part(root, "health"));
   const alarms = part(root, "alarms");
   let last = "";
   let shown = "";
   panel.loading();
+  tiers.loading();
   page.status.subscribe((status) => {
     const { text, tone } = sentence(status);
     verdict(root, text, tone);
@@ -20,18 +23,19 @@ export function mount(root, page) {
     if (tone !== last && last) page.tell(text);
     last = tone || "good";
     panel.refresh(figures(status));
+    tiers.refresh(tiersHealth(status));
     const alarmsNow = JSON.stringify(status.alarms);
     if (alarmsNow !== shown) fill(alarms, status.alarms.map(alarmNotice));
     shown = alarmsNow;
     const name = document.getElementById("node-name");
     if (name && name.textContent !== status.name) name.textContent = status.name;
-  }, (error) => panel.error(error));
+  }, (error) => { panel.error(error); tiers.error(error); });
 }
 
 /** The truth in one sentence. @param {any} status @returns {{text: string, tone: Tone}} */
-export function sentence({ safety, alarms, now, tiers }) {
+export function sentence({ safety, alarms, now, tiers, health }) {
   const grave = alarms.some((/** @type {any} */ one) => GRAVE.has(one.alarm));
-  const attention = grave ? "bad" : alarms.length || safety.alt === "trouble" || safety.failing ? "warn" : "";
+  const attention = grave ? "bad" : alarms.length || safety.alt === "trouble" || safety.failing || outage(health) ? "warn" : "";
   if (!safety.one_disk.objects) {
     const more = safety.alt === "trouble" ? ", but S3 does not take changes now" : grave ? ", but an alarm needs you" : "";
     if (!attention && tiers.every((/** @type {any} */ tier) => !tier.objects)) return { text: "There is no mail yet.", tone: "" };
@@ -45,7 +49,7 @@ export function sentence({ safety, alarms, now, tiers }) {
 }
 
 /** @param {any} status */
-function figures({ safety, now, disk }) {
+function figures({ safety, now, disk, health }) {
   const age = safety.oldest_at === null ? null : now - safety.oldest_at;
   const late = age !== null && age > safety.deadline;
   return h("dl.figures", {},
@@ -54,16 +58,20 @@ function figures({ safety, now, disk }) {
       { tone: late ? "bad" : "", title: moment(safety.oldest_at) }),
     figure("Upload queue", count(safety.queue_jobs), `${bytes(safety.queue_bytes)} · ${safety.failing ? `${count(safety.failing)} failing` : "none failing"}`,
       { tone: safety.failing ? "warn" : "", title: exactly(safety.queue_bytes) }),
-    s3Figure(safety, now),
+    s3Figure(safety, health, now),
     figure("Free on the file system", bytes(disk.free_bytes), `at least ${bytes(disk.min_free_bytes)} must stay free`,
       { tone: disk.free_bytes < disk.min_free_bytes ? "bad" : "", title: exactly(disk.free_bytes) }));
 }
 
-/** @param {any} safety @param {number} now */
-function s3Figure(safety, now) {
-  const [word, tone] = { ok: ["answers", "good"], trouble: ["in trouble", "bad"], unknown: ["not asked yet", ""] }[/** @type {"ok"} */ (safety.alt)];
-  const since = safety.alt_since ? `for ${span(now - safety.alt_since)}` : "";
-  return figure("S3", word, safety.alt_error || since || "by its last answers", { tone, title: moment(safety.alt_since) });
+/** In a word; the sentence and the reason are in the panel below. @param {any} safety @param {import("./health.js").TierHealth[]} health @param {number} now */
+function s3Figure(safety, health, now) {
+  const [worst] = worth(health).filter((one) => one.tier === "alt");
+  if (!worst) {
+    const [word, tone] = { ok: ["answers", "good"], trouble: ["in trouble", "bad"], unknown: ["not asked yet", ""] }[/** @type {"ok"} */ (safety.alt)];
+    return figure("S3", word, safety.alt_error || "by its last answers", { tone });
+  }
+  const [word, tone] = { normal: ["answers", "good"], unstable: ["shaky", "warn"], down: ["down", "bad"], probing: ["down", "bad"] }[worst.state];
+  return figure("S3", word, worst.state === "normal" ? "by its last answers" : `for ${span(now - worst.since)}`, { tone, title: moment(worst.since) });
 }
 
 /** @param {string} name @param {string} value @param {string} beside @param {{tone?: string, title?: string}} [options] */

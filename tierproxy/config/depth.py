@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-MOST_PARTS = 32  #: of a key, with its table's; a rule file has keys of three
+MOST_PARTS = 32  #: of a key, with its table's; rule files and configurations have keys of three
 
 _TEXTS = re.compile(
     r'''"""(?:[^\\]|\\.)*?(?:"""|\Z)|\'\'\'.*?(?:\'\'\'|\Z)|"(?:[^"\\\n]|\\.)*"?|\'[^\'\n]*\'?|\#[^\n]*''', re.DOTALL

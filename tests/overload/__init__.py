@@ -1,0 +1,1 @@
+"""Too much at once: connections, requests, bodies, memory."""

@@ -1,0 +1,94 @@
+"""The process that ends itself, and the clock that jumps."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tierproxy.disk.fsio import Files
+from tierproxy.testing.doomed import ALT_CALLS, FILE_CALLS, Doom, DoomedAlt, DoomedFiles, Point, SetClock, set_clock
+
+
+class Ended(Exception):
+    """Instead of SIGKILL."""
+
+
+def _end() -> None:
+    raise Ended
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_the_nth_call_of_its_kind_is_the_last(tmp_path: Path, when: str) -> None:
+    files = DoomedFiles(Doom(Point.parse(f"files:rename:2:{when}"), _end))
+    for name in ("a", "c"):
+        (tmp_path / name).touch()
+    files.rename(tmp_path / "c", tmp_path / "d")
+    files.unlink(tmp_path / "d")
+    with pytest.raises(Ended):
+        files.rename(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "b").exists() == (when == "after")
+
+
+def test_a_call_of_alt_has_happened_when_the_process_ends_after_it() -> None:
+    happened: list[str] = []
+
+    class Alt:
+        async def put(self, name: str) -> str:
+            happened.append(name)
+            return "etag"
+
+        def close(self) -> str:
+            return "closed"
+
+    alt = DoomedAlt(Alt(), Doom(Point.parse("alt:put:2:after"), _end))  # type: ignore[arg-type]
+    assert asyncio.run(alt.put("one")) == "etag"
+    with pytest.raises(Ended):
+        asyncio.run(alt.put("two"))
+    assert happened == ["one", "two"]
+    assert alt.close() == "closed"
+
+
+@pytest.mark.parametrize("text", ["files:rename:0:before", "files:nothing:1:before", "alt:put:1:during", "rename:1"])
+def test_what_is_no_point_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a point"):
+        Point.parse(text)
+
+
+@pytest.mark.parametrize("text", ["files:fsync:3:before", "catalogue:publish:12:after", "alt:copy:1:after"])
+def test_a_point_reads_as_it_is_written(text: str) -> None:
+    assert str(Point.parse(text)) == text
+
+
+def test_every_call_named_is_one() -> None:
+    assert all(callable(getattr(Files, kind)) for kind in FILE_CALLS)
+    from tierproxy.alt.s3 import S3Alt
+
+    assert all(callable(getattr(S3Alt, kind)) for kind in ALT_CALLS)
+
+
+def test_the_process_is_killed_by_a_signal(tmp_path: Path) -> None:
+    program = (
+        "from pathlib import Path\n"
+        "from tierproxy.testing.doomed import Doom, DoomedFiles, Point\n"
+        f"DoomedFiles(Doom(Point.parse('files:mkdir:1:after'))).mkdir(Path({str(tmp_path / 'made')!r}))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert (tmp_path / "made").is_dir()
+
+
+def test_a_clock_jumps_when_it_is_told_to(tmp_path: Path) -> None:
+    file = tmp_path / "clock"
+    set_clock(file, 0.0)
+    clock = SetClock(file)
+    before, monotonic = clock.now(), clock.monotonic()
+    assert before == pytest.approx(time.time(), abs=60)
+    set_clock(file, -86_400.0)
+    assert clock.now() == pytest.approx(before - 86_400, abs=60)
+    assert clock.monotonic() >= monotonic
