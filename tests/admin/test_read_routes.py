@@ -124,7 +124,7 @@ async def test_the_state_of_both_tiers_is_in_the_status(tmp_path: Path) -> None:
         found = Status.model_validate(await one.get("/status"))
         assert [(tier.tier, tier.state) for tier in found.health] == [("disk", "normal"), ("alt", "down")]
         alt = found.health[1]
-        assert (alt.subject, alt.reason) == (BUCKET, "changes: no route")
+        assert (alt.subject, alt.reason) == (BUCKET, "reads: changes are down: no route; changes: no route")
         assert alt.changes
         assert found.workers is None
 

@@ -405,6 +405,7 @@ async def test_a_program_that_is_not_there_is_a_config_error_too() -> None:
 
 async def test_a_worker_that_hangs_is_killed_and_another_takes_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "SILENCE", 40)
+    monkeypatch.setattr(workers, "STARTING", 1200)
     monkeypatch.setattr(workers, "TICK", 0.05)
     async with worked() as port:
         pid = port.server.workers[0].pid
