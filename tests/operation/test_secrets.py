@@ -33,7 +33,8 @@ def lived(story: Story) -> None:
         story.look_at_processes(node)
         node.process.send_signal(signal.SIGKILL)
         node.process.wait()
-    with told(story) as node:
+    with told(story) as node:  # spans go out now and then, and at the stop
+        story.use_objects(node)
         story.say("stats", "--json")
         assert node.stop() == 0
     story.say("check")
