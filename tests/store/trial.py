@@ -337,11 +337,19 @@ class Trial(World):
 
     # ------------------------------------------------------------ the end
 
+    async def unscheduled(self) -> None:
+        """No run of the rules begins any more: what it purges would change while it is being looked at."""
+        schedule = [task for task in self.node._background if task.get_name() == "purge-schedule"]
+        for task in schedule:
+            task.cancel()
+        await asyncio.gather(*schedule, return_exceptions=True)
+
     async def finish(self) -> None:
         """Everything is healed, the queue is drained: memory, disk and alt say what was acknowledged."""
         self.alt.heal()
         self.alt_down = self.armed = False
         self.files.code = 0
+        await self.unscheduled()
         await self.clock.advance(60)  # the pauses of a breaker are over
         await self.idle()
         await self.do_list(Op("list", number=2))
