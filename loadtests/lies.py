@@ -43,7 +43,7 @@ from tierproxy.embedded import EmbeddedS3
 from tierproxy.errors import NoSuchKey, TierproxyError
 from tierproxy.model import ObjectName
 from tierproxy.store.check import Kind
-from tierproxy.testing.lies import BENDS, DELIVERIES, FAKES, Rule
+from tierproxy.testing.lies import BENDS, DELIVERIES, DOUBTFUL, FAKES, Rule
 from tierproxy.testing.lying_s3 import LyingS3
 from tierproxy.testing.mails import mail
 
@@ -52,18 +52,6 @@ LATE = 2.5  #: seconds: after the proxy has given the request up
 LARGE = 6 * 2**20  #: bytes: goes to alt in parts
 WRONG = ("lost", "resurrected", "wrong bytes")
 STORMS = ("slow down", "internal error", "bare 503", "expired token", "access denied", "reset", "not found", "late")
-DOUBTFUL = {
-    "internal error",
-    "bare 500",
-    "bare 503",
-    "error in a 200",
-    "empty 200",
-    "portal in a 200",
-    "reset",
-    "garbage",
-}
-"""Told of what was done, too. A server that says "refused", and does it, is told apart from another writer only as long
-as the node runs, and here it is started anew in every round (``tests/lies`` has these)."""
 OF_ETAGS = {"wrong etag", "other document in a 200"}
 """Not told to the HEAD that is to find out what became of a change: then both say that alt holds other bytes, and the
 node says so as well (503 and an alarm) until it is written again."""
@@ -96,6 +84,8 @@ class Weather:
     def _rule(self, lie: str, chance: float) -> Rule:
         meant = [kind for kind in KINDS if kind != "HEAD" or lie not in OF_ETAGS]
         kinds = tuple(meant) if self._chance.random() < 0.5 else tuple(self._chance.sample(meant, 2))
+        # A server that says "refused", and does it, is told apart from another writer only as long as the node runs,
+        # and here it is started anew in every round (tests/lies has these).
         applied = lie in DOUBTFUL and self._chance.random() < 0.5
         return Rule(lie, kinds, chance=chance, applied=applied, **SPECIAL.get(lie, {}))  # type: ignore[arg-type]
 

@@ -27,22 +27,11 @@ from tests.lies.changes import (
     tried,
 )
 from tests.lies.world import LATE, World, content
-from tierproxy.testing.lies import Rule
+from tierproxy.testing.lies import DOUBTFUL, Rule
 
 WAYS = (NEW, OVERWRITE, OVERWRITE_PURGED, QUEUED, ALT_ONLY, DELETE, COPY, COPY_PURGED, IN_PARTS, SHARED)
 SAID_NO = ("not found", "bare 404", "slow down", "access denied", "expired token", "clock skew", "moved")
 """Alt says in so many words that it has not done it."""
-DOUBTFUL = (
-    "internal error",
-    "bare 500",
-    "bare 503",
-    "error in a 200",
-    "empty 200",
-    "portal in a 200",
-    "reset",
-    "garbage",
-)
-"""It may have been done or not."""
 BADLY_SAID = ("no etag", "wrong etag", "cut", "late", "reset in the head", "reset in the body", "HTTP/1.0", "overrun")
 """It has been done, and the answer is not what it should be."""
 AROUND = (ALT_ONLY, COPY, COPY_PURGED)  #: nothing of the new content is on disk when alt is asked

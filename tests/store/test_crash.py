@@ -18,17 +18,15 @@ import pytest
 
 from tierproxy.alt.memory import MemoryAlt
 from tierproxy.clock import SystemClock
-from tierproxy.config.sections import ScrubSection
-from tierproxy.config.values import Size
-from tierproxy.errors import AltUnavailable, DiskError, NoSuchKey
-from tierproxy.model import Ack, Entry
+from tierproxy.errors import AltUnavailable, NoSuchKey
+from tierproxy.model import Ack
 from tierproxy.node import Node
 from tierproxy.ports import Catalogue
 from tierproxy.store.body import Md5Check
-from tierproxy.store.scrub import Scrub
 from tierproxy.testing.crash import CrashFiles, SimulatedCrash
 from tierproxy.testing.faults import FaultyAlt
 from tierproxy.testing.faulty_catalogue import FaultyCatalogue
+from tierproxy.testing.power_cuts import scrubbed
 from tierproxy.testing.rig import Rig, abandon, name, pieces, rig, stopped_node
 from tierproxy.wiring import Doors
 
@@ -177,27 +175,6 @@ async def judge(story: Story, r: Rig, acknowledged: bool) -> None:
     assert await content(r, story.key) == first, "disk and alt disagree"
     await r.put(story.key, b"life goes on")
     assert await content(r, story.key) == b"life goes on"
-
-
-async def scrubbed(r: Rig) -> None:
-    """Leftovers without a row go, as they would in the background some minutes later."""
-    parts = r.parts
-    scrub = Scrub(
-        catalogue=parts.catalogue, disk=parts.disk, mender=Shelfless(), clock=parts.clock, alarms=parts.alarms,
-        settings=ScrubSection(bytes_per_second=Size(10**12)),
-        first_generation=parts.catalogue.next_generation(), grace=0,
-    )  # fmt: skip
-    await scrub.prepare()
-    await scrub.walk()
-    assert scrub.counters.corrupt == scrub.counters.missing == 0, f"rows whose blobs are bad: {scrub.counters}"
-    assert not scrub.counters.newer, "a crash was taken for a catalogue restored from a backup"
-
-
-class Shelfless:
-    """No row may name a damaged blob after a crash, so there is nothing to mend."""
-
-    async def damaged(self, entry: Entry, error: DiskError) -> bool:
-        raise AssertionError(f"{entry.name} names a bad blob: {error}")
 
 
 async def content(r: Rig, key: str) -> bytes | None:

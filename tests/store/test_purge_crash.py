@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.store.test_crash import StoppingCatalogue, scrubbed
+from tests.store.test_crash import StoppingCatalogue
 from tierproxy.alt.memory import MemoryAlt
 from tierproxy.config.sections import DiskSection, HistorySection, MemorySection, PurgeSection, StubsSection
 from tierproxy.config.values import Share, Size
@@ -27,6 +27,7 @@ from tierproxy.testing.clock import VirtualClock
 from tierproxy.testing.crash import CrashFiles, SimulatedCrash
 from tierproxy.testing.faults import FaultyAlt
 from tierproxy.testing.faulty_catalogue import FaultyCatalogue
+from tierproxy.testing.power_cuts import scrubbed
 from tierproxy.testing.rig import Rig, abandon, rig, stopped_node
 from tierproxy.wiring import Doors
 

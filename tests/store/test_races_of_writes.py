@@ -20,9 +20,9 @@ from tierproxy.store.body import MemorySource
 from tierproxy.testing.clock import VirtualClock
 from tierproxy.testing.faults import FaultyAlt
 from tierproxy.testing.gate import Gate
+from tierproxy.testing.power_cuts import scrubbed
 from tierproxy.testing.rig import BUCKET, Rig, name, rig, stopped_node
 
-from .test_crash import scrubbed
 from .test_races import LARGE, content, faulty, later, memory
 
 # ---------------------------------------------------------------- during an upload

@@ -32,10 +32,10 @@ from tierproxy.store.multipart import multipart_etag
 from tierproxy.store.scrub import NEWER
 from tierproxy.testing.crash import SimulatedCrash
 from tierproxy.testing.invariants import check_invariants
+from tierproxy.testing.power_cuts import scrubbed
 from tierproxy.testing.rig import BUCKET, abandon, name, pieces
 
 from .reference import Known, Op, Value, World
-from .test_crash import scrubbed
 
 
 class Trial(World):

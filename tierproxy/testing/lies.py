@@ -180,6 +180,11 @@ def first_page(ask: Ask, rule: Rule, memory: Memory) -> Answer | None:
     return None if ask.fresh or ask.kind != "LIST" else memory.first_pages.get(ask.key)
 
 
+DOUBTFUL = (
+    "internal error", "bare 500", "bare 503", "error in a 200", "empty 200", "portal in a 200", "reset", "garbage",
+)  # fmt: skip
+"""Told in answer to a change, these leave open whether it was done."""
+
 FAKES: dict[str, Fake] = {
     "not found": error(404, "NoSuchKey"),
     "bare 404": error(404),

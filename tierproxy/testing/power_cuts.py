@@ -239,7 +239,7 @@ async def _compare(r: Rig, allowed: Allowed) -> list[Finding]:
     if found:
         return found
     await r.idle()  # a fill under way has a file and no row yet, and no scrub is that hasty
-    await _scrubbed(r)
+    await scrubbed(r)
     await r.parts.catalogue.hurry(None, r.parts.clock.now())
     await r.drained()
     await r.check()
@@ -282,8 +282,9 @@ async def _content(r: Rig, key: str) -> bytes | None:
         return UNREADABLE
 
 
-async def _scrubbed(r: Rig) -> None:
-    """Files without a row go, as they would in the background a quarter of an hour later."""
+async def scrubbed(r: Rig) -> None:
+    """Files without a row go, as they would in the background a quarter of an hour later. AssertionError for a row
+    whose blob is bad."""
     parts = r.parts
     scrub = Scrub(
         catalogue=parts.catalogue, disk=parts.disk, mender=_Nobody(), clock=parts.clock, alarms=parts.alarms,
@@ -293,7 +294,7 @@ async def _scrubbed(r: Rig) -> None:
     await scrub.prepare()
     await scrub.walk()
     assert scrub.counters.corrupt == scrub.counters.missing == 0, f"rows whose blobs are bad: {scrub.counters}"
-    assert not scrub.counters.newer, "a power cut was taken for a catalogue restored from a backup"
+    assert not scrub.counters.newer, "a crash was taken for a catalogue restored from a backup"
 
 
 class _Nobody:
