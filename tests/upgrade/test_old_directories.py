@@ -22,6 +22,7 @@ from tierproxy.formats import KNOWN
 from tierproxy.history import schema
 from tierproxy.history.reading import open_history
 from tierproxy.model import JobKind, ObjectName, State, Tier
+from tierproxy.purges import PurgeRun, RunKind, RunState
 from tierproxy.testing.rig import Rig, rig
 
 MOST = 64 * 1024  #: bytes of all archives together
@@ -100,20 +101,28 @@ async def test_history_is_read_and_goes_on(old: Old) -> None:
 async def test_rules_run_on_what_was_there(old: Old) -> None:
     async with rig(old.data, alt=await old.alt(), **old.options()) as one:
         await one.drained()
-        await until_purged(one, "alice/large", "carol/large")
+        run = await run_rules(one)
+        assert run.objects == 2, "the large ones"
+        for key in ("alice/large", "carol/large"):
+            row = one.row(key)
+            assert row is not None
+            assert row.blob is None
+        row = one.row("alice/1")
+        assert row is not None
+        assert row.blob is not None
         assert await one.read("alice/large") == (Tier.ALT, old.contents["alice/large"])
 
 
-async def until_purged(one: Rig, *keys: str) -> None:
-    async with asyncio.timeout(60):
-        while any(row.blob is not None for key in keys if (row := one.row(key))):
-            await one.purge(*keys)
-            await asyncio.sleep(0)
+async def run_rules(one: Rig) -> PurgeRun:
+    """One run of the rules that are live, carried out."""
+    catalogue, purges = one.parts.catalogue, one.parts.purges
+    wish = PurgeRun(0, RunKind.RULES, RunState.ASKED, one.parts.clock.now(), author="upgrade", confirmed=True)
+    return await purges.runs.carry_out(await catalogue.add_run(wish))
 
 
 async def test_stubs_of_then_answer(old: Old) -> None:
     async with rig(old.data, alt=await old.alt(), **old.options()) as one:
-        assert bool(one.parts.stubs.objects) is (old.facts["name"] == "4-stubs")
+        assert bool(one.parts.stubs.objects) is (old.facts["name"] >= "4-stubs")
 
 
 async def test_check_finds_nothing_before_and_after_a_node(old: Old) -> None:
@@ -134,7 +143,7 @@ async def test_check_finds_nothing_before_and_after_a_node(old: Old) -> None:
 
 
 async def test_from_now_on_the_directory_says_what_it_is_written_in(old: Old) -> None:
-    assert not (old.data / "format").exists()
+    assert (old.data / "format").exists() is (old.facts["name"] >= "5-format")
     async with rig(old.data, alt=await old.alt()):
         pass
     said = json.loads((old.data / "format").read_text())
@@ -169,9 +178,7 @@ def test_a_migration_that_directories_have_been_through_is_never_changed() -> No
 def test_there_is_a_directory_of_every_version_of_every_format() -> None:
     """All but the present one, which every other test has."""
     made = " ".join(era.formats for era in ERAS)
-    for number in range(1, KNOWN["catalogue"] + 1):
-        assert f"catalogue {number}" in made
-    for name in ("blobs", "directory", "history", "stubs"):
+    for name in ("catalogue", "blobs", "directory", "history", "stubs"):
         for number in range(1, KNOWN[name]):
             assert f"{name} {number}" in made
 
