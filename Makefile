@@ -23,10 +23,12 @@ demo-dovecot: $(INSTALLED) ## As root, on Debian: a stock Dovecot keeps its mail
 	@tests/install-debian-packages.sh dovecot-core dovecot-imapd dovecot-lmtpd dovecot-pop3d fuse3
 	@$(BIN)/tierproxy demo-dovecot $(ARGS)
 
-test: $(FOR_TESTS) ## Install what the tests need and run them (ARGS=tests/config to run some)
+WORKERS ?= 3
+test: export PYTHONDONTWRITEBYTECODE :=# hundreds of programs are started: each would compile all of tierproxy again
+test: $(FOR_TESTS) ## Install what the tests need and run them, by WORKERS=3 at once (ARGS=tests/config to run some)
 	@tests/install-debian-packages.sh
 	@tests/browser/install.sh
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) $(ARGS)
 
 test-dovecot24: $(FOR_TESTS) ## As root: the tests with Dovecot 2.4, of a Debian trixie in ./var/dovecot24 (made when missing)
 	@tests/dovecot/trixie.sh var/dovecot24

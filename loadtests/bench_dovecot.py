@@ -32,6 +32,7 @@ from tierproxy.testing.mails import mail
 from tierproxy.testing.s3relay import S3Relay, counted
 
 ALL: tuple[type[Contender], ...] = (Contender, AckDisk, AckBoth, S3fs, Rclone, Bindfs)
+FAR = 0.03  #: seconds added to each request of deliveries to an S3 that is far away
 SLOW = 0.1  #: seconds added to each request to S3
 SMALLEST, LARGEST = 12_000, 200_000  #: bytes of a mail; smaller ones are in their stubs, whole, and need no GET
 ROOM = 8 * 2**30
@@ -82,11 +83,14 @@ class Bench:
 class Puts:
     """One PUT of each letter, straight to S3 by way of a relay: what ack both cannot do without."""
 
-    def __init__(self, stack: ExitStack, seaweed: EmbeddedS3, drawn: Sequence[Letter]) -> None:
-        seaweed.make_bucket("puts")
+    def __init__(
+        self, stack: ExitStack, seaweed: EmbeddedS3, drawn: Sequence[Letter], bucket: str = "puts", delay: float = 0.0
+    ) -> None:  # fmt: skip
+        seaweed.make_bucket(bucket)
         relay = stack.enter_context(S3Relay("127.0.0.1", seaweed.ports["s3"]))
+        relay.set(delay=delay)
         self._store = S3Store(
-            "puts", endpoint=relay.endpoint, access_key_id=seaweed.access_key, secret_access_key=seaweed.secret_key,
+            bucket, endpoint=relay.endpoint, access_key_id=seaweed.access_key, secret_access_key=seaweed.secret_key,
             region="us-east-1", client_options={"allow_http": True},
         )  # fmt: skip
         self._letters = iter(drawn)
@@ -187,6 +191,56 @@ def _median(stage: Stage, action: str) -> float:
     return stage.measured.median(action) or float("inf")
 
 
+# ---------------------------------------------------------------- S3 that is far away
+
+
+def measure_far(bench: Bench) -> None:
+    """Deliveries with ``FAR`` seconds added to each request to S3, as over a network. What a delivery costs beside the
+    PUT is the same; on loopback, where a PUT takes as long as a page of Python, it is most of it."""
+    options = bench.options
+    drawn = list(islice(letters(14), (1 + options.rounds) * options.size))
+    place = bench.directory / "far"
+    with ExitStack() as stack:
+        made = [kind(place, bench.seaweed, ["u1"]) for kind in (Contender, AckDisk, AckBoth)]
+        for contender in made:
+            stack.enter_context(contender.running())
+            if contender.relay is not None:
+                contender.relay.set(delay=FAR)
+        puts = Puts(stack, bench.seaweed, drawn, "far-puts", FAR)
+        times: list[list[float]] = [[] for _ in made]
+        for number in range(options.rounds + 1):
+            for mine, contender in zip(times, made, strict=True):
+                mine.extend(deliveries(contender, drawn[number * options.size : (number + 1) * options.size]))
+            puts.round(options.size)
+    _show_far(bench, made, [mine[options.size :] for mine in times], late(puts.milliseconds, 0.5))  # warm by then
+
+
+def _show_far(bench: Bench, made: Sequence[Contender], times: Sequence[list[float]], put: float) -> None:
+    away = f"{FAR * 1000:.0f} ms"
+    bench.add(
+        f"deliveries with {away} added to each request to S3; one PUT straight to S3 takes {put:.1f} ms",
+        report.table(
+            ["", "median ms", "95 of 100 ms"],
+            [[one.name, f"{late(mine, 0.5):.1f}", f"{late(mine, 0.95):.1f}"]
+             for one, mine in zip(made, times, strict=True)],
+        ),
+    )  # fmt: skip
+    beyond = late(times[-1], 0.5) - late(times[0], 0.5)
+    bench.at_most(f"{made[-1].name}, delivery, S3 {away} away: ms beyond ext4, in PUTs", beyond / put, 1.2)
+
+
+def deliveries(contender: Contender, some: Sequence[Letter]) -> list[float]:
+    """Milliseconds of each, with nothing else going on."""
+    contender.settle()
+    found = []
+    with contender.lmtp() as post:
+        for one in some:
+            begin = time.perf_counter()
+            post.deliver("u1", one)
+            found.append((time.perf_counter() - begin) * 1000)
+    return found
+
+
 # ---------------------------------------------------------------- force-resync
 
 
@@ -268,7 +322,7 @@ def measure_crowd(bench: Bench) -> None:
 
 
 MEASURED: dict[str, Callable[[Bench], None]] = {
-    "actions": measure_actions, "resync": measure_resync, "crowd": measure_crowd,
+    "actions": measure_actions, "far": measure_far, "resync": measure_resync, "crowd": measure_crowd,
 }  # fmt: skip
 
 

@@ -8,9 +8,12 @@
           order, and what the dashboard counts: CPU microseconds, each kind in a process of its own
 
 What does not look at every row may not grow faster than the logarithm of the number of entries. That is judged between
-neighbouring sizes from 100,000 entries on, below which the whole catalogue lies in SQLite's own caches.
+neighbouring sizes from 100,000 entries on, below which the whole catalogue lies in SQLite's own caches. The sizes take
+turns (--rounds) and the median of the rounds counts: a machine that is slower for some minutes is so for all of them.
 
-Ten million entries take 10 GB and some minutes to make; --keep leaves them in --dir for the next run.
+Ten million entries take 10 GB and some minutes to make; --keep leaves them in --dir for the next run. Smaller ones are
+made anew each time: pages of a new one are full, a write splits the one it is for, and what an earlier run has split
+would be cheaper in a small catalogue, of which a run touches much, than in a large one.
 """
 
 from __future__ import annotations
@@ -19,13 +22,14 @@ import argparse
 import asyncio
 import json
 import math
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -41,6 +45,7 @@ from keepalive import exchange, head
 from scale_roles import LINEAR, Found, forget_pages, opened, remember_pages, some
 from scale_rows import grow, keys, place
 from served import BUCKET, ENVIRONMENT, Failed, Served, config_for, seaweed, workplace
+from sqlite_pages import Pages
 
 from tierproxy.clock import SystemClock
 from tierproxy.config.sections import Config, DiskSection, MemorySection, ScrubSection
@@ -50,12 +55,14 @@ from tierproxy.mail.names import Naming
 from tierproxy.whatif.svg import Axes, Line, lines
 
 SIZES = (10**4, 10**5, 10**6, 10**7)
-ENTRY_BYTES = 1100  #: on disk, with room for what is made on the way
+ENTRY_BYTES = 1200  #: on disk, with room for what is made on the way
 JUDGED = 10**5  #: the smallest size of which growth is judged
 TOLERANCE = 1.5  #: times the growth of the logarithm: noise, and one more page that no cache holds
 OBJECTS = 100  #: with real blobs
 CHECKED = 10**6  #: entries up to which all invariants are looked at; ten times as many take minutes
+KEPT = 10**7  #: entries from which a run changes too little to be seen by the next one
 STARTS = 3
+ROUNDS = 3
 MIB = 2**20
 CACHES = {"page cache empty": forget_pages, "page cache full": remember_pages}
 CHART = report.PAGE.parent / "charts" / "scale.svg"
@@ -86,6 +93,8 @@ def place_for(options: argparse.Namespace, entries: int) -> Iterator[Path]:
     if options.dir is None:
         raise Failed("--keep needs to know where: --dir")
     directory = Path(options.dir) / f"scale-{entries}"
+    if entries < KEPT:
+        shutil.rmtree(directory, ignore_errors=True)
     if not (directory / "made").exists():
         with workplace(options.dir, 2**30 + entries * ENTRY_BYTES):
             make(directory / "data", entries)
@@ -185,25 +194,46 @@ async def measure_memory(proxy: Served, grown: Grown, count: int) -> None:
         await child.end()
 
 
-def measure_steps(data: Path, grown: Grown, share: float) -> None:
+def measure_steps(data: Path, entries: int, share: float) -> Found:
     """Each kind in a process of its own."""
+    found: Found = {}
     for role, (_, count) in scale_roles.MEASURES.items():
-        line = [sys.executable, __file__, "--role", role, "--data", str(data), "--sizes", str(grown.entries)]
+        line = [sys.executable, __file__, "--role", role, "--data", str(data), "--sizes", str(entries)]
         line += ["--count", str(max(int(count * share), 1))]
         done = subprocess.run(line, stdout=subprocess.PIPE, env=ENVIRONMENT, check=False)
         if done.returncode:
             raise Failed(f"{role} ended with {done.returncode}")
-        grown.steps.update(json.loads(done.stdout))
+        found.update(json.loads(done.stdout))
+    return found
 
 
-def measure(directory: Path, entries: int, options: argparse.Namespace) -> Grown:
-    grown = Grown(entries)
-    measure_steps(directory / "data", grown, options.share)
+def medians(rounds: Sequence[Found]) -> Found:
+    """Of each fact of each step."""
+    return {
+        step: {fact: statistics.median(one[step][fact] for one in rounds) for fact in facts}
+        for step, facts in rounds[0].items()
+    }
+
+
+def measured(options: argparse.Namespace) -> list[Grown]:
+    """All sizes: their steps in turns, then a node on each."""
+    with ExitStack() as places:
+        directories = {entries: places.enter_context(place_for(options, entries)) for entries in options.sizes}
+        rounds: dict[int, list[Found]] = {entries: [] for entries in directories}
+        for number in range(options.rounds):
+            for entries, directory in directories.items():
+                rounds[entries].append(measure_steps(directory / "data", entries, options.share))
+            print(f"round {number + 1} of {options.rounds} measured", flush=True)
+        return [measure_node(directory, Grown(entries, medians(rounds[entries])), options.share)
+                for entries, directory in directories.items()]  # fmt: skip
+
+
+def measure_node(directory: Path, grown: Grown, share: float) -> Grown:
     with tempfile.TemporaryDirectory(prefix="alt-", dir=directory) as beside, seaweed(Path(beside)) as alt:
         proxy = Served(directory, config_of(directory, alt))
         try:
-            uvloop.run(measure_starts(proxy, grown, max(round(STARTS * options.share), 1)))
-            uvloop.run(measure_memory(proxy, grown, max(int(100_000 * options.share), 500)))
+            uvloop.run(measure_starts(proxy, grown, max(round(STARTS * share), 1)))
+            uvloop.run(measure_memory(proxy, grown, max(int(100_000 * share), 500)))
         finally:
             proxy.kill()
     return grown
@@ -232,8 +262,8 @@ def step_table(found: Sequence[Grown], steps: Sequence[str], *, judged: bool) ->
     return report.table(header, rows)
 
 
-def shown(microseconds: float) -> str:
-    return f"{microseconds:,.0f}" if microseconds >= 100 else f"{microseconds:.1f}"
+def shown(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
 
 
 def look_up_table(found: Sequence[Grown]) -> str:
@@ -243,6 +273,15 @@ def look_up_table(found: Sequence[Grown]) -> str:
             rows.append([f"{step}: {name}", *(shown(grown.steps[step][what]) for grown in found)])
     rows.append(["commits a change, 16 at once", *(f"{grown.steps['PUT']['commits']:.2f}" for grown in found)])
     return report.table(["", *(f"{grown.entries:,}" for grown in found)], rows)
+
+
+def page_table(found: Sequence[Grown], steps: Sequence[str]) -> str:
+    """Means. No goal: they say why a step costs what it does."""
+    rows = [
+        [step, *(" / ".join(shown(grown.steps[step][what]) for what in Pages._fields) for grown in found)]
+        for step in steps
+    ]
+    return report.table(["found / read / written", *(f"{grown.entries:,}" for grown in found)], rows)
 
 
 def node_table(found: Sequence[Grown]) -> str:
@@ -304,6 +343,7 @@ def text(found: Sequence[Grown], judged: Sequence[Goal]) -> str:
         "steps that look at a part: CPU us; growth beside that of the logarithm": step_table(found, small, judged=True),
         "steps that look at every entry: CPU us": step_table(found, LINEAR, judged=False),
         "look-ups: us": look_up_table(found),
+        "pages of 4 KiB: in SQLite's cache, read from the kernel's, written to the log": page_table(found, small),
         "a node": node_table(found),
         "Goals": report.table(("goal", "measured", "wanted", "met"), [goal.row() for goal in judged]),
     }
@@ -314,9 +354,10 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="entries, growing (default: 10^4 to 10^7)")
     parser.add_argument("--share", type=float, default=1.0, help="of the usual number of steps (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of all sizes in turns (default: %(default)s)")
     parser.add_argument("--write", action="store_true", help="record the results in docs/benchmarks.md")
-    parser.add_argument("--dir", help="where to work; ten million entries take 11 GB while they are made")
-    parser.add_argument("--keep", action="store_true", help="leave the catalogues in --dir, and use those there are")
+    parser.add_argument("--dir", help="where to work; all sizes take 13 GB while they are made")
+    parser.add_argument("--keep", action="store_true", help="leave the catalogues in --dir, and use the largest")
     parser.add_argument("--role", choices=tuple(scale_roles.MEASURES), help=argparse.SUPPRESS)
     parser.add_argument("--data", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--count", type=int, help=argparse.SUPPRESS)
@@ -329,12 +370,8 @@ def main() -> int:
         step, _ = scale_roles.MEASURES[options.role]
         print(json.dumps(step(options.data, options.sizes[0], options.count)))
         return 0
-    found = []
     try:
-        for entries in options.sizes:
-            with place_for(options, entries) as directory:
-                found.append(measure(directory, entries, options))
-            print(f"{entries:,} entries measured", flush=True)
+        found = measured(options)
     except Failed as error:
         print(f"FAILED: {error}")
         return 1

@@ -27,13 +27,14 @@ import overload_scenes as scenes
 import psutil
 import report
 import uvloop
-from overload_clients import Client, Tally, all_of, asked, get, put
+from overload_clients import Address, Client, Tally, all_of, asked, get, put
 from served import BUCKET, Failed, Served, allow_sockets, config_for, seaweed, served, workplace
 
 from tierproxy.alt.client import s3_client
 from tierproxy.config.sections import AltSection, BucketSection, Config
-from tierproxy.config.values import Duration
+from tierproxy.config.values import Duration, Size
 from tierproxy.model import FillPolicy
+from tierproxy.testing.certificates import write_certificate
 
 PAGE = report.PAGE.with_name("reliability.md")
 SAMPLING = 0.05
@@ -41,6 +42,7 @@ NORMAL = 15.0  #: seconds until everything is as before
 RATIO = 0.5  #: of hits beside a storm of misses
 KEPT = 600  #: descriptors that may stay open on purpose: connections to alt, small blobs
 ORIGIN = "127.0.0.1"
+WORKERS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +60,24 @@ SCENES = (
     Scene("idle connections", scenes.idle, "plain", 250),
     Scene("slow readers of alt", scenes.slow_readers, "plain", 520),  # 320 bodies of 1.6 MiB
     Scene("slow writers and heads", scenes.slow_writers, "narrow", 150),
+    Scene("uploads that trickle", scenes.trickled_uploads, "small disk", 100),
     Scene("hot key", scenes.hot_key, "plain", 100),
     Scene("scan of everything", scenes.scan, "plain", 200),
     Scene("misses beside hits", scenes.storm, "plain", 300),
     Scene("upload queue full", scenes.full_queue, "cut off", 100),
+    Scene("flood of connections, TLS", scenes.flood, "narrow TLS", 200),
+    Scene("idle connections, TLS", scenes.idle, "TLS", 500),
+    Scene("slow readers of alt, TLS", scenes.slow_readers, "TLS", 900),
+    Scene("slow writers and heads, TLS", scenes.slow_writers, "narrow TLS", 250),
+    Scene("slow readers of hits, workers", scenes.slow_hits, "workers", 400),
+    Scene("slow readers of alt, workers", scenes.slow_readers, "workers", 700),
+    Scene("slow writers and heads, workers", scenes.slow_writers, "narrow workers", 200),
 )
 
 
 @dataclass
 class Watched:
-    """Memory and descriptors of a process: before, at most, after."""
+    """Memory and descriptors of the node and its hit workers: before, at most, after."""
 
     proxy: Served
     memory: list[int] = field(default_factory=list)
@@ -75,9 +85,11 @@ class Watched:
 
     def look(self) -> None:
         with suppress(psutil.Error):
-            process = psutil.Process(self.proxy.pid)
-            self.memory.append(process.memory_info().rss)
-            self.descriptors.append(process.num_fds())
+            node = psutil.Process(self.proxy.pid)
+            everybody = [node, *node.children()]
+            memory, descriptors = sum(_memory(one) for one in everybody), sum(one.num_fds() for one in everybody)
+            self.memory.append(memory)
+            self.descriptors.append(descriptors)
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -94,6 +106,16 @@ class Watched:
     def _watch(self, done: threading.Event) -> None:
         while not done.wait(SAMPLING):
             self.look()
+
+
+def _memory(process: psutil.Process) -> int:
+    """Its own: what processes share is there once (RSS less what is shared), which for one alone changes nothing."""
+    found = process.memory_info()
+    return int(found.rss - found.shared)
+
+
+def address_of(proxy: Served) -> Address:
+    return Address(*proxy.address, tls=proxy.url.startswith("https:"))
 
 
 @dataclass
@@ -150,7 +172,7 @@ async def normal_again(watched: Watched) -> float | None:
     begin = time.monotonic()
     while (passed := time.monotonic() - begin) < NORMAL:
         tally = Tally()
-        await asked(Client(watched.proxy.address, ORIGIN, tally), [get(scenes.HOT)], may_close=True)
+        await asked(Client(address_of(watched.proxy), ORIGIN, tally), [get(scenes.HOT)], may_close=True)
         watched.look()
         if tally.served and watched.descriptors[-1] <= watched.descriptors[0] + KEPT:
             return passed
@@ -159,17 +181,18 @@ async def normal_again(watched: Watched) -> float | None:
 
 
 async def play(scene: Scene, proxy: Served, size: scenes.Size) -> Result:
-    await asked(Client(proxy.address, ORIGIN, Tally()), [get(scenes.HOT)] * 3)
+    await asked(Client(address_of(proxy), ORIGIN, Tally()), [get(scenes.HOT)] * 3)
     watched, played = Watched(proxy), scenes.Played()
     with watched.watching():
-        await scene.play(proxy.address, size, played)
+        await scene.play(address_of(proxy), size, played)
         normal = await normal_again(watched)
     watched.look()
     return Result(scene, played, watched, normal)
 
 
 def stages(directory: Path, alt: AltSection) -> dict[str, Config]:
-    """``plain``: as it comes. ``narrow``: few connections and requests. ``cut off``: alt is not there."""
+    """``plain``: as it comes. ``narrow``: few connections and requests. ``small disk``: a budget that uploads exceed.
+    ``cut off``: alt is not there. With TLS, and with hit workers."""
     buckets = (
         BucketSection(name=BUCKET), BucketSection(name="filled"), BucketSection(name="unfilled", fill=FillPolicy.NEVER),
     )  # fmt: skip
@@ -179,19 +202,27 @@ def stages(directory: Path, alt: AltSection) -> dict[str, Config]:
     nowhere = replace(alt, endpoint="http://127.0.0.1:9", retry_timeout=Duration(0.1), connect_timeout=Duration(0.5))
     apart = replace(plain, node=replace(plain.node, data_dir=str(directory / "apart")))
     cut_off = replace(apart, alt=replace(nowhere, check_at_start=False), queue=replace(plain.queue, max_jobs=20))
-    return {"plain": plain, "narrow": narrow, "cut off": cut_off}
+    small = replace(plain, disk=replace(plain.disk, max_bytes=Size(scenes.DISK)))
+    certificate, key = write_certificate(directory, "localhost")
+    found = {"plain": plain, "narrow": narrow, "small disk": small, "cut off": cut_off}
+    for name, config in (("", plain), ("narrow ", narrow)):
+        listen = config.listen
+        found[f"{name}TLS"] = replace(config, listen=replace(listen, tls_certificate=certificate, tls_key=key))
+        found[f"{name}workers"] = replace(config, listen=replace(listen, workers=WORKERS))
+    return found
 
 
 async def prepare(proxy: Served, stage: str, cold: int) -> None:
     """A hot object, and many that only alt has."""
     only_alt, tally = "x-tierproxy-ack: alt\r\n", Tally()
     only_disk = "x-tierproxy-ack: disk\r\n"
-    hot = [put(path, scenes.SMALL, more=only_disk) + bytes(scenes.SMALL) for path in (scenes.HOT, "/mail/other")]
-    await asked(Client(proxy.address, ORIGIN, tally), [*hot, get(scenes.HOT), get("/mail/other")])
-    names = [f"/filled/cold/{n}" for n in range(cold)] + [f"/unfilled/cold/{n}" for n in range(50)]
-    names = names if stage == "plain" else []
+    near = {scenes.HOT: scenes.SMALL, "/mail/other": scenes.SMALL, scenes.LARGE: scenes.LARGE_HIT}
+    hot = [put(path, size, more=only_disk) + bytes(size) for path, size in near.items()]
+    await asked(Client(address_of(proxy), ORIGIN, tally), [*hot, *map(get, near)])
+    names = [f"/unfilled/cold/{n}" for n in range(50)] if stage in {"plain", "TLS", "workers"} else []
+    names += [f"/filled/cold/{n}" for n in range(cold)] if stage == "plain" else []
     bodies = [put(name, scenes.SMALL, more=only_alt) + bytes(scenes.SMALL) for name in names]
-    await all_of(asked(Client(proxy.address, ORIGIN, tally), bodies[start::16]) for start in range(16))
+    await all_of(asked(Client(address_of(proxy), ORIGIN, tally), bodies[start::16]) for start in range(16))
     if tally.errors or tally.refused:
         raise Failed(f"preparing: {tally}")
 

@@ -5,14 +5,35 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 PATIENCE = 60.0  #: seconds for an answer
 PIECE = 512  #: bytes a slow client moves at a time
 PAUSE = 0.5  #: seconds between two times
 RECEIVE = 4096  #: bytes of a slow client's receive buffer, as far as the kernel allows
+
+
+class Address(NamedTuple):
+    """Where the proxy is. ``tls``: it has a certificate that nobody knows."""
+
+    host: str
+    port: int
+    tls: bool = False
+
+
+def trusting() -> ssl.SSLContext:
+    """Of a client that asks nobody whose certificate it is."""
+    found = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    found.check_hostname = False
+    found.verify_mode = ssl.CERT_NONE
+    return found
+
+
+TRUSTING = trusting()
 
 
 @dataclass
@@ -43,10 +64,11 @@ class Tally:
 class Client:
     """One raw connection from ``source``, an address of the loopback: by that clients are told apart."""
 
-    def __init__(self, address: tuple[str, int], source: str, tally: Tally, *, receive: int = 0) -> None:
+    def __init__(self, address: Address, source: str, tally: Tally, *, receive: int = 0) -> None:
         self._address = address
         self._source = source
         self._receive = receive
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None  # with TLS
         self.tally = tally
         self.socket = socket.socket()
 
@@ -57,15 +79,30 @@ class Client:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive)
         try:
             self.socket.bind((self._source, 0))
-            await asyncio.get_running_loop().sock_connect(self.socket, self._address)
+            await asyncio.get_running_loop().sock_connect(self.socket, self._address[:2])
         except OSError as error:
             self.tally.errors[type(error).__name__] += 1
+            return False
+        return not self._address.tls or await self._shake_hands()
+
+    async def _shake_hands(self) -> bool:
+        """Who is not let in is told nothing before hands are shaken: the connection is closed."""
+        try:
+            self._streams = await asyncio.open_connection(
+                sock=self.socket, ssl=TRUSTING, server_hostname="", limit=self._receive or 65536
+            )
+        except OSError:
+            self.tally.closed += 1
             return False
         return True
 
     async def send(self, data: bytes) -> bool:
         try:
-            await asyncio.get_running_loop().sock_sendall(self.socket, data)
+            if self._streams is not None:
+                self._streams[1].write(data)
+                await self._streams[1].drain()
+            else:
+                await asyncio.get_running_loop().sock_sendall(self.socket, data)
         except OSError:
             return False
         return True
@@ -73,6 +110,8 @@ class Client:
     async def receive(self, most: int = 65536) -> bytes:
         """b"": it was closed."""
         try:
+            if self._streams is not None:
+                return await self._streams[0].read(most)
             return await asyncio.get_running_loop().sock_recv(self.socket, most)
         except OSError:
             return b""
@@ -104,6 +143,9 @@ class Client:
         return 0
 
     def close(self) -> None:
+        if self._streams is not None:
+            self._streams[1].transport.abort()
+            self._streams = None
         self.socket.close()
 
 
@@ -132,9 +174,9 @@ async def asked(client: Client, requests: Iterable[bytes], *, may_close: bool = 
     client.close()
 
 
-async def slow_read(client: Client, path: str, seconds: float) -> None:
-    """Takes a few bytes now and then, and leaves in the middle."""
-    if not await client.connect() or not await client.send(get(path)):
+async def slow_read(client: Client, path: str, seconds: float, *, times: int = 1) -> None:
+    """Takes a few bytes now and then, and leaves in the middle. ``times``: that it asks, at once."""
+    if not await client.connect() or not await client.send(get(path) * times):
         return
     head = await client.receive(PIECE)
     while head and b"\r\n\r\n" not in head:

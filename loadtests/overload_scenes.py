@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from overload_clients import (
     RECEIVE,
+    Address,
     Client,
     Tally,
     all_of,
@@ -24,9 +25,13 @@ from overload_storm import Storm, blow
 
 NOISY, QUIET = "127.0.0.2", "127.0.0.3"
 HOT = "/mail/hot"
+LARGE = "/mail/large"  #: a hit that takes a slow reader some time
 TRIES = 5  #: of the quiet client, as ``Retry-After`` says
 SMALL = 16 * 1024
+DISK = 2**30  #: bytes of the disk budget where uploads trickle
 SLOW_OBJECT = 8 * 2**20
+LARGE_HIT = 250_000  #: what the hit lane still answers
+HANDSHAKES = 5  #: one connection with TLS for each so many without: shaking hands is not what is looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,6 @@ class Played:
     note: str = ""
 
 
-Address = tuple[str, int]
 Play = Callable[[Address, Size, Played], Awaitable[None]]
 
 
@@ -84,7 +88,8 @@ async def flood(address: Address, size: Size, played: Played) -> None:
 
 async def idle(address: Address, size: Size, played: Played) -> None:
     """Connections that had an answer and are kept."""
-    clients = [Client(address, NOISY, played.noisy) for _ in range(size.idle)]
+    number = size.idle // HANDSHAKES if address.tls else size.idle
+    clients = [Client(address, NOISY, played.noisy) for _ in range(number)]
     try:
         for begin in range(0, len(clients), 500):
             await all_of(_once(client) for client in clients[begin : begin + 500])
@@ -108,6 +113,32 @@ async def slow_readers(address: Address, size: Size, played: Played) -> None:
         await _quietly(address, played, [f"/unfilled/cold/{number}" for number in range(50)] + [HOT] * 50)
 
     await meanwhile(all_of(slow_read(client, "/unfilled/slow", size.seconds) for client in clients), beside)
+
+
+async def slow_hits(address: Address, size: Size, played: Played) -> None:
+    """Readers of what is near, who take a kilobyte a second and ask for it again and again."""
+    clients = [Client(address, NOISY, played.noisy, receive=RECEIVE) for _ in range(size.slow)]
+
+    async def beside() -> None:
+        await _quietly(address, played, [HOT] * 100)
+
+    await meanwhile(all_of(slow_read(client, LARGE, size.seconds, times=20) for client in clients), beside)
+
+
+async def trickled_uploads(address: Address, size: Size, played: Played) -> None:
+    """Uploads that announce more than the disk may hold together, and send a byte now and then."""
+    whole = DISK // 4
+    clients = [Client(address, NOISY, played.noisy) for _ in range(min(size.slow, 200))]
+    work = [slow_write(client, f"/mail/trickle/{n}", whole, size.seconds) for n, client in enumerate(clients)]
+
+    async def beside() -> None:
+        played.wanted += 50
+        body, more = bytes(SMALL), "x-tierproxy-ack: disk\r\n"
+        requests = [put(f"/mail/beside/{number}", SMALL, more=more) + body for number in range(50)]
+        await asked(Client(address, QUIET, played.quiet), requests, tries=TRIES)
+        await _quietly(address, played, [HOT] * 50)
+
+    await meanwhile(all_of(work), beside)
 
 
 async def slow_writers(address: Address, size: Size, played: Played) -> None:
@@ -200,4 +231,4 @@ async def storm(address: Address, size: Size, played: Played) -> None:
 def _storm(
     address: Address, source: str, connections: int, seconds: float, pattern: str, first: int = 0, last: int = 1
 ) -> Storm:  # fmt: skip
-    return Storm(*address, source, connections, seconds, first, last, pattern)
+    return Storm(address.host, address.port, source, connections, seconds, first, last, pattern)

@@ -13,7 +13,7 @@ import time
 from dataclasses import asdict, dataclass
 
 import uvloop
-from overload_clients import Client, Tally, get
+from overload_clients import Address, Client, Tally, get
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ async def run(storm: Storm) -> dict[str, object]:
     end = begin + storm.seconds
 
     async def loop() -> None:
-        client = Client((storm.host, storm.port), storm.source, tally)
+        client = Client(Address(storm.host, storm.port), storm.source, tally)
         if not await client.connect():
             return
         while time.perf_counter() < end:

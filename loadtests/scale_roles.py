@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import sqlite3
 import statistics
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
@@ -22,6 +23,7 @@ from typing import Any
 from plan_roles import scope_now
 from scale_rows import keys, place
 from served import BUCKET
+from sqlite_pages import Pages, counted
 
 from tierproxy.catalogue import SqliteCatalogue, catalogue_file, open_reader
 from tierproxy.clock import SystemClock
@@ -40,22 +42,31 @@ UNDECIDED = Place(-0.5, ObjectName("", ""))  #: behind what rules purge
 
 @dataclass
 class Timed:
-    """Wall-clock and CPU microseconds of one kind of step."""
+    """Wall-clock and CPU microseconds of one kind of step, and the pages that ``connection`` had to do with."""
 
+    connection: sqlite3.Connection | None = None
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
+    pages: list[list[float]] = field(default_factory=list)
 
     def add(self, wall: float, cpu: float, steps: int = 1) -> None:
         self.wall.append(wall * MICRO / steps)
         self.cpu.append(cpu * MICRO / steps)
+        self.pages.append([pages / steps for pages in self._pages()])
+
+    def _pages(self) -> Pages:
+        """Since the last time."""
+        return Pages() if self.connection is None else counted(self.connection)
 
     def run(self, step: Callable[[], object]) -> None:
+        self._pages()
         begin, cpu = time.perf_counter(), time.process_time()
         step()
         self.add(time.perf_counter() - begin, time.process_time() - cpu)
 
     async def ran(self, changes: Sequence[Coroutine[Any, Any, object]], steps: int = 0) -> None:
         """All ``changes`` at once, which are ``steps`` steps (0: each is one)."""
+        self._pages()
         begin, cpu = time.perf_counter(), time.process_time()
         await asyncio.gather(*changes)
         self.add(time.perf_counter() - begin, time.process_time() - cpu, steps or len(changes))
@@ -65,6 +76,7 @@ class Timed:
         return {
             "wall": statistics.median(self.wall), "late": late, "cpu": statistics.median(self.cpu),
             "mean": statistics.fmean(self.cpu),
+            **dict(zip(Pages._fields, map(statistics.fmean, zip(*self.pages, strict=True)), strict=True)),
         }  # fmt: skip
 
 
@@ -89,7 +101,8 @@ def remember_pages(data: Path) -> None:
             pass
 
 
-def some(entries: int, count: int, seed: int) -> list[int]:
+def some(entries: int, count: int, seed: int | None) -> list[int]:
+    """Numbers of mails, the same ones for each ``seed``; None: others every time."""
     return random.Random(seed).choices(range(entries), k=count)
 
 
@@ -112,7 +125,7 @@ async def _look_up(data: Path, entries: int, count: int) -> Found:
 
 
 def _finds(catalogue: SqliteCatalogue, wanted: Sequence[ObjectName]) -> Timed:
-    timed = Timed()
+    timed = Timed(catalogue._database.reads.connection)
     for name in wanted:
         timed.run(lambda name=name: catalogue.find(name))  # type: ignore[misc]
     return timed
@@ -150,7 +163,7 @@ def listings(data: Path, entries: int, count: int) -> Found:
     found: Found = {}
     with open_reader(data) as reader:
         for kind, requests in kinds.items():
-            timed = Timed()
+            timed = Timed(reader._reads.connection)
             for request in requests:
                 timed.run(lambda request=request: reader.page(request))  # type: ignore[misc]
             found[kind] = timed.facts()
@@ -161,16 +174,18 @@ def listings(data: Path, entries: int, count: int) -> Found:
 
 
 def changes(data: Path, entries: int, count: int) -> Found:
-    """A new object anywhere, its upload told of, and its end, sixteen at once; and reads of other objects booked."""
+    """A new object anywhere, its upload told of, and its end, sixteen at once; and reads of other objects booked. Each
+    time elsewhere: a page that is full is split by the first that comes. The catalogue is in the page cache."""
+    remember_pages(data)
     return asyncio.run(_changes(data, entries, count))
 
 
 async def _changes(data: Path, entries: int, count: int) -> Found:
     at_once = 16
-    names = [ObjectName(BUCKET, f"{place(number)}new") for number in set(some(entries, count, 3))]
+    names = [ObjectName(BUCKET, f"{place(number)}new") for number in set(some(entries, count, None))]
     groups = [names[first : first + at_once] for first in range(0, len(names), at_once)]
-    put, told, gone, booked = Timed(), Timed(), Timed(), Timed()
     async with opened(data) as catalogue:
+        put, told, gone, booked = (Timed(catalogue._database._connection) for _ in range(4))
         commits = catalogue.commits
         for group in groups:
             new = [_new(name, catalogue.next_generation()) for name in group]
@@ -201,7 +216,7 @@ def _job(entry: Entry) -> Job:
 def _reads(data: Path, entries: int, count: int) -> Iterator[Counts]:
     """Pieces of a flush of reads of ``count`` mails anywhere."""
     now, flush = SystemClock().now(), Pending(0)
-    for key in keys(data, some(entries, count * 4, 4)):
+    for key in keys(data, some(entries, count * 4, None)):
         flush.reads[ObjectName(BUCKET, key), int(now // DAY)] = read = PendingRead()
         read.by_person(now, hit=True)
     for piece in flush.pieces():
@@ -224,11 +239,12 @@ def plans(data: Path, entries: int, count: int) -> Found:
             **{f"page of {order}": partial(reader.pressed, scope, order, PAGE, after=UNDECIDED) for order in Order},
             "dashboard, all there is": lambda: reader.overview(bucket="", now=scope.now),
         }
-        return {name: _timed(step, 1 if name in LINEAR else count) for name, step in steps.items()}
+        connection = reader._reads.connection
+        return {name: _timed(connection, step, 1 if name in LINEAR else count) for name, step in steps.items()}
 
 
-def _timed(step: Callable[[], object], times: int) -> dict[str, float]:
-    timed = Timed()
+def _timed(connection: sqlite3.Connection, step: Callable[[], object], times: int) -> dict[str, float]:
+    timed = Timed(connection)
     for _ in range(times):
         timed.run(step)
     return timed.facts()

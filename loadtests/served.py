@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Protocol
 
 import psutil
 
@@ -64,11 +65,16 @@ def allow_sockets(wanted: int) -> None:
 
 @contextmanager
 def seaweed(directory: Path, *buckets: str) -> Iterator[EmbeddedS3]:
-    """A running S3 server with ``buckets``."""
-    with EmbeddedS3(directory / "alt") as server:
+    """A running S3 server with ``buckets``. Killed at the end: an orderly stop takes seconds, and its data is thrown
+    away."""
+    server = EmbeddedS3(directory / "alt")
+    server.start()
+    try:
         for bucket in buckets or (BUCKET,):
             server.make_bucket(bucket)
         yield server
+    finally:
+        server.kill()
 
 
 def config_for(directory: Path, alt: AltSection, **sections: object) -> Config:
@@ -95,6 +101,21 @@ class Outcome:
     errors: str
 
 
+class Process(Protocol):
+    """What is used of ``subprocess.Popen``."""
+
+    pid: int
+    returncode: int | Any
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def send_signal(self, sig: int) -> None: ...
+
+    def kill(self) -> None: ...
+
+
 class Served:
     """``tierproxy serve`` below ``directory``, with ``config``. Start, kill and start again: the data stays."""
 
@@ -102,7 +123,7 @@ class Served:
         self.directory = directory
         self.config = config
         self.url = ""
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
         self.write_config()
 
     def __repr__(self) -> str:
@@ -123,7 +144,7 @@ class Served:
 
     @property
     def address(self) -> tuple[str, int]:
-        host, _, port = self.url.removeprefix("http://").rpartition(":")
+        host, _, port = self.url.partition("://")[2].rpartition(":")
         return host, int(port)
 
     @property
@@ -146,19 +167,22 @@ class Served:
         """Returns when clients are served. Raises Failed."""
         with self.log.open("ab") as log:
             begin = log.tell()
-            self._process = subprocess.Popen(
-                self.line(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=ENVIRONMENT
-            )
+        self._process = self.begin()
         deadline = time.monotonic() + STARTING
         while time.monotonic() < deadline and self._process.poll() is None:
             text = self.log.read_bytes()[begin:].decode(errors="replace")
-            found = re.search(r'ready\b.*url="?(http:[^\s"]+)', text)
+            found = re.search(r'ready\b.*url="?(https?:[^\s"]+)', text)
             if found:
                 self.url = found[1]
                 return
             time.sleep(0.02)
         self.kill()
         raise Failed(f"tierproxy serve did not start: {self.log.read_text(errors='replace')[-800:]}")
+
+    def begin(self) -> Process:
+        """The process, which writes to the log."""
+        with self.log.open("ab") as log:
+            return subprocess.Popen(self.line(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=ENVIRONMENT)
 
     def stop(self) -> None:
         """SIGTERM; waits for its end."""

@@ -47,6 +47,7 @@ CHARTS = report.PAGE.parent / "charts"
 MEGABYTE = 2**20
 EVERY = 20.0  #: seconds from one fault to the next
 LASTING = 4.0
+NAMES = 1000  #: that the node remembers: its own bounds would be reached in the course of the hour
 MILD = (
     "S3 restarted", "S3 answers 503", "connections cut", "each connection cut early", "network slow",
     "network trickles", "connections reset", "connections refused", "bits flipped", "blobs deleted",
@@ -118,10 +119,12 @@ class Soak:
     def run(self) -> None:
         """Everything, to the judgement."""
         config = settled(self._scene.node.config, workers=self._options.workers, linger=0.0)
-        # What fills up in hours by default is full in the warm-up: events that wait for their segment, and memory.
+        # What fills up in hours by default is full in the warm-up: events that wait for their segment, memory,
+        # and what is kept by name.
         history = replace(config.history, segment_age=Duration(30))
         memory = replace(config.memory, max_bytes=Size(8 * MEGABYTE))
         self._scene.node.configure(replace(config, history=history, memory=memory))
+        self._scene.node.names = NAMES
         self._scene.node.start()
         stop, door = threading.Event(), self._scene.node.door
         with ThreadPoolExecutor(len(self._players)) as threads:

@@ -9,9 +9,10 @@ node is killed at a random time or kills itself at a named point, S3 is killed, 
 more, the network is cut, slow, mute or half open, the disk is full, has no inodes or goes read-only, blobs are damaged
 or deleted, the clock jumps, rules change, everything is purged. Then everything is healed, and when the queue is empty
 
-  1. every key is compared, in the node, in SeaweedFS itself, and in the node once more after a purge of the whole disk;
+  1. every key is compared, in the node, in SeaweedFS itself, on the disk, and in the node after a purge of it all;
   2. listings of the node and of SeaweedFS name what is there and nothing else;
-  3. space accounting is exact, nothing is staged, no client's connection is left, and the node stops in order;
+  3. space accounting is exact, nothing is staged, no client's connection, no task, thread, descriptor or draft of a
+     file is left, and the node stops in order;
   4. ``tierproxy check --alt`` finds nothing but what a kill explains, and nothing at all after its repair.
 
 An operation that was never acknowledged may have happened or not; anything else is a failure, and so is an outage
@@ -55,10 +56,11 @@ def run(options: argparse.Namespace, directory: Path, findings: Findings) -> lis
     with world(directory, options.seed) as scene:
         clock = SetClock(directory / "clock")
         scene.prepare()
-        rounds = Rounds(scene, options.seed, options.clients, clock)
+        rounds = Rounds(scene, options.seed, options.clients, clock, large=options.large)
         for plan in plans(
-            options.seed, small=scene.volume.small, breakable=scene.volume.breakable, workers=options.workers
-        ):
+            options.seed, small=scene.volume.small, breakable=scene.volume.breakable, workers=options.workers,
+            always=[name for name in options.faults.split(",") if name],
+        ):  # fmt: skip
             print(f"{time.monotonic() - begin:5.0f} s  {plan}", file=sys.stderr, flush=True)
             try:
                 tallies.append(rounds.play(plan, options.round))
@@ -67,6 +69,7 @@ def run(options: argparse.Namespace, directory: Path, findings: Findings) -> lis
                 tallies[-1].fail(Wrong.BROKEN, f"{type(error).__name__}: {error}")
             findings.add(tallies[-1])
             findings.seconds = time.monotonic() - begin
+            findings.missing = [f"{door}: {kind}" for door, kind in rounds.aims.missing]
             print(f"         {tallies[-1].line()}", file=sys.stderr, flush=True)
             if tallies[-1].failings:
                 _keep(scene, tallies[-1])
@@ -106,13 +109,19 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=0, help="no more than so many; 0: as many as there is time for")
     parser.add_argument("--clients", type=int, default=6, help="connections at once (default: %(default)s)")
     parser.add_argument("--workers", type=int, help="hit workers in every round (default: sometimes two)")
+    parser.add_argument("--large", action="store_true", help="many objects of megabytes, whole and in parts")
+    parser.add_argument("--faults", default="", help="these meet in every round, and no others: NAME,NAME")
     parser.add_argument("--dir", help="where to work (default: the system's temporary directory)")
     parser.add_argument("--record", action="store_true", help=f"add the result to {RESULTS}")
     parser.add_argument("--write", action="store_true", help="put all results recorded there into docs/reliability.md")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # mounts, loop devices and servers end with it
     directory = Path(tempfile.mkdtemp(prefix="tierproxy-torture-", dir=options.dir))
-    findings = Findings(options.seed, date=datetime.now(UTC).strftime("%Y-%m-%d"))
+    chosen = [f"--workers {options.workers}"] if options.workers is not None else []
+    chosen += ["--large"] if options.large else []
+    chosen += [f'--faults "{options.faults}"'] if options.faults else []
+    today = datetime.now(UTC).strftime("%Y-%m-%d")
+    findings = Findings(options.seed, date=today, options=" ".join(chosen))
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     run(options, directory, findings)
     for text in leftovers(before):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import os
 from contextlib import suppress
@@ -11,7 +12,18 @@ from typing import Any
 
 import pytest
 
+from tests.workers import pytest_collection_modifyitems, pytest_configure, pytest_xdist_make_scheduler
 from tierproxy.near.versions import table_path
+
+__all__ = ["pytest_collection_modifyitems", "pytest_configure", "pytest_xdist_make_scheduler"]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Full collections leave out what was there before the first test: thousands of tests and all modules, which cost
+    each of them a part of a second."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)

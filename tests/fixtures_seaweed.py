@@ -12,9 +12,14 @@ from tierproxy.embedded import EmbeddedS3
 
 @pytest.fixture(scope="session")
 def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedS3]:
-    """A running SeaweedFS. Shared: never stop, kill or freeze it; make an EmbeddedS3 of your own for that."""
-    with EmbeddedS3(tmp_path_factory.mktemp("seaweed"), "test-key", "test-secret") as server:
+    """A running SeaweedFS. Shared: never stop, kill or freeze it; make an EmbeddedS3 of your own for that. Killed at
+    the end: an orderly stop takes seconds, and its data is thrown away."""
+    server = EmbeddedS3(tmp_path_factory.mktemp("seaweed"), "test-key", "test-secret")
+    server.start()
+    try:
         yield server
+    finally:
+        server.kill()
 
 
 @pytest.fixture(scope="session")

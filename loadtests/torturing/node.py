@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
-import sys
+import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
@@ -14,26 +15,38 @@ from dataclasses import replace
 from pathlib import Path
 
 import psutil
-from served import Served
+from served import Outcome, Process, Served
 
 from tierproxy.catalogue import CatalogueReader, open_reader
 from tierproxy.config.sections import Config
 from tierproxy.disk.fsio import Files
 from tierproxy.errors import TierproxyError
 from tierproxy.near.versions import withdraw
-from tierproxy.testing.doomed import Point, set_clock
+from tierproxy.testing.doomed import CallsFile, Point, set_clock
+from tierproxy.testing.nursery import Nursery
 
+COMMAND = 120.0  #: seconds that a command may take
+LOOKING = 10.0  #: seconds in which a node says which tasks it has
+WORKERS_END = 10.0  #: seconds in which hit workers end after their node
 WORKER = "tierproxy.wiring_worker"
+STOPPED = re.compile(r"\bstopped\b.*\bcancelled=(\d+)")
 SERIOUS = re.compile(r"CRITICAL|Traceback|background task broke|never retrieved|was destroyed but it is pending")
 
 
 class Node(Served):
-    """``point``: where the next start ends itself."""
+    """``points``: where the next start ends itself, at the first it comes to. It is begun by ``nursery``, in a process
+    group of its own: what is sent to ours (by timeout(1), or a terminal) would else look like an end by itself."""
 
-    def __init__(self, directory: Path, config: Config) -> None:
+    def __init__(self, directory: Path, config: Config, nursery: Nursery) -> None:
         super().__init__(directory, config)
-        self.point: Point | None = None
+        self._nursery = nursery
+        self._commands = 0
+        self._status: int | None = None
+        self.points: list[Point] = []
+        self.names = 0  #: that it remembers, at most; 0: as many as always
+        self.called: Counter[tuple[str, str]] = Counter()  #: calls of processes that have ended, by kind
         self._clock_file = directory / "clock"
+        self._calls_file, self._look_file = directory / "calls", directory / "look"
         set_clock(self._clock_file, 0.0)
 
     @property
@@ -41,10 +54,65 @@ class Node(Served):
         return Path(self.config.node.data_dir)
 
     def line(self) -> list[str]:
-        kill = ["--kill", str(self.point)] if self.point else []
-        clock = ["--clock", str(self._clock_file)]
-        command = ["serve", "--config", str(self.file)]
-        return [sys.executable, "-m", "tierproxy.testing.doomed", *kill, *clock, *command]
+        kill = [word for point in self.points for word in ("--kill", str(point))]
+        files = ["--clock", str(self._clock_file), "--calls", str(self._calls_file), "--look", str(self._look_file)]
+        names = ["--names", str(self.names)] if self.names else []
+        return [*kill, *files, *names, "serve", "--config", str(self.file)]
+
+    def begin(self) -> Process:
+        return self._nursery.begin(self.line(), self.log, self.log)
+
+    def start(self) -> None:
+        self._harvest()
+        self._status = None
+        super().start()
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is not None:
+            self._status = self._process.poll()
+        workers = self.workers() if how is signal.SIGKILL and self.alive else []
+        super()._end(how)
+        psutil.wait_procs(workers, WORKERS_END)  # they hear of it by themselves, and keep files open until then
+
+    def _harvest(self) -> None:
+        self.called += CallsFile.read(self._calls_file)
+        self._calls_file.unlink(missing_ok=True)
+
+    def calls(self) -> Counter[tuple[str, str]]:
+        """What its processes were called to do, by kind, since ``forget_calls``."""
+        return self.called + CallsFile.read(self._calls_file)
+
+    def forget_calls(self) -> None:
+        """It does not run."""
+        self._harvest()
+        self.called.clear()
+
+    def forget_status(self) -> None:
+        """Its end has been judged."""
+        self._process, self._status = None, None
+
+    def ended_in_order(self) -> bool:
+        """SIGTERM; waits for its end, by itself and with nothing broken off."""
+        process = self._process
+        self.stop()
+        self._status = process.returncode if process is not None else None
+        return self._status == 0 and not self.cancelled()
+
+    def cancelled(self) -> int:
+        """Tasks that the last orderly end broke off, as the log says; -1: it says nothing."""
+        found = STOPPED.findall(self.log.read_text(errors="replace"))
+        return int(found[-1]) if found else -1
+
+    def begin_command(self, *arguments: str) -> Process:
+        """Another ``tierproxy`` command with the same configuration, beside the node."""
+        nowhere = Path(os.devnull)
+        return self._nursery.begin([*arguments, "--config", str(self.file)], nowhere, nowhere)
+
+    def command(self, *arguments: str) -> Outcome:
+        self._commands += 1
+        texts = [self.directory / f"command-{self._commands}.{kind}" for kind in ("out", "errors")]
+        code = self._nursery.begin([*arguments, "--config", str(self.file)], *texts).wait(COMMAND)
+        return Outcome(code, *(text.read_text() for text in texts))
 
     @property
     def alive(self) -> bool:
@@ -52,8 +120,16 @@ class Node(Served):
 
     @property
     def status(self) -> int | None:
-        """What it ended with; negative: a signal."""
-        return self._process.poll() if self._process is not None else None
+        """What it ended with by itself; negative: a signal. None: it was told to, or it runs."""
+        return self._process.poll() if self._process is not None else self._status
+
+    @property
+    def at_point(self) -> Point | None:
+        """Where it has ended itself; None if it runs, or ended otherwise."""
+        if self.status != -signal.SIGKILL:
+            return None
+        calls = CallsFile.read(self._calls_file)
+        return next((point for point in self.points if calls[point.door, point.kind] >= point.nth), None)
 
     def configure(self, config: Config) -> None:
         """For the next start or reload. Addresses stay."""
@@ -125,6 +201,17 @@ class Node(Served):
         with suppress(psutil.Error):
             return int(psutil.Process(self.pid).num_threads())
         return 0
+
+    def running(self) -> dict[str, Counter[str]]:
+        """Its ``tasks`` and ``threads`` by name, as it says itself. Raises TimeoutError."""
+        self._look_file.unlink(missing_ok=True)
+        os.kill(self.pid, signal.SIGUSR1)
+        deadline = time.monotonic() + LOOKING
+        while not self._look_file.exists():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the node does not say what runs for {LOOKING:g} s")
+            time.sleep(0.02)
+        return {kind: Counter(names) for kind, names in json.loads(self._look_file.read_text()).items()}
 
     def served_connections(self) -> int:
         """Connections of clients, of the node and its workers."""

@@ -21,6 +21,7 @@ from torturing.wide_client import WideClient
 
 MOST_KEYS = 45  #: of one client; beyond that it deletes more than it writes
 PART = 5 * 2**20  #: bytes of a part that is not the last
+URGED = 0.25  #: share of operations that bring the node to its point
 PAUSE = 0.02  #: seconds after an error
 NAMES = ("u.{}", "dbox-Mails/u.{}", "ümlaut und leer {}", "a+b&c={}", "%41/{}", "日本/{}")
 PASSING = ("403", "503", "507")  #: statuses in words of an error that says: not now
@@ -28,11 +29,12 @@ PASSING = ("403", "503", "507")  #: statuses in words of an error that says: not
 
 class Player:
     """One client. Its keys are its own, so it knows the order of their changes. ``door``: where the node is now, None:
-    nowhere; ``clock``: by which requests are signed."""
+    nowhere; ``clock``: by which requests are signed; ``large``: uploads in parts often, and of several."""
 
     def __init__(
-        self, number: int, seed: int, ledger: Ledger, contents: Contents, buckets: Sequence[str], clock: Clock
-    ) -> None:
+        self, number: int, seed: int, ledger: Ledger, contents: Contents, buckets: Sequence[str], clock: Clock,
+        *, large: bool = False,
+    ) -> None:  # fmt: skip
         self.number = number
         self.keys: list[str] = []
         self._chance = random.Random(f"{seed}/{number}")
@@ -50,8 +52,20 @@ class Player:
         self._actions: list[tuple[int, Callable[[WideClient], None]]] = [
             (24, self._deliver), (12, self._overwrite), (7, self._create_only), (5, self._match), (24, self._read),
             (12, self._range), (8, self._head), (9, self._delete), (2, self._delete_some), (5, self._copy),
-            (3, self._multipart), (1, self._give_up_upload), (3, self._list),
+            (9 if large else 3, self._multipart), (1, self._give_up_upload), (3, self._list),
         ]  # fmt: skip
+        self._fillers = 0.5 if large else 0.15
+        self._urged: Callable[[WideClient], None] | None = None
+        self._urges: dict[str, Callable[[WideClient], None]] = {
+            "put_stream": self._stream, "copy": self._copy, "add_upload": self._multipart, "add_part": self._multipart,
+            "remove_upload": self._give_up_upload, "settle": self._overwrite, "suspect": self._overwrite,
+            "tombstone": self._delete, "forget": self._delete, "delete": self._delete, "unlink": self._overwrite,
+            "fill": self._read, "learn": self._read, "drop_blob": self._read,
+        }  # fmt: skip
+
+    def urge(self, kind: str) -> None:
+        """From now on often what brings the node to calls of ``kind`` (of ``doomed``)."""
+        self._urged = self._urges.get(kind)
 
     def __repr__(self) -> str:
         return f"<Player {self.number} with {len(self.keys)} keys>"
@@ -70,7 +84,10 @@ class Player:
 
     def _step(self, client: WideClient, stop: threading.Event) -> None:
         weights, actions = zip(*self._actions, strict=True)
-        action = self._delete if len(self.keys) > MOST_KEYS else self._chance.choices(actions, weights)[0]
+        if self._urged is not None and self._chance.random() < URGED:
+            action = self._urged
+        else:
+            action = self._delete if len(self.keys) > MOST_KEYS else self._chance.choices(actions, weights)[0]
         try:
             action(client)
         except (Unreachable, http.client.HTTPException, OSError):
@@ -103,9 +120,10 @@ class Player:
     def _any(self) -> str | None:
         return self._chance.choice(self.keys) if self.keys else None
 
-    def _content(self, key: str) -> tuple[Written, bytes]:
+    def _content(self, key: str, *, long: bool = False) -> tuple[Written, bytes]:
         self._serial += 1
-        written, content = self._contents.make(self._chance, f"{self.number}/{self._serial} {quote(key)}")
+        make = self._contents.make_long if long else self._contents.make
+        written, content = make(self._chance, f"{self.number}/{self._serial} {quote(key)}")
         self._written[written.digest] = written
         self._ever.add(written.digest)
         return written, content
@@ -120,11 +138,17 @@ class Player:
         if key is not None:
             self._put(client, key, "PUT over another")
 
-    def _put(self, client: WideClient, key: str, what: str, conditions: dict[str, str] | None = None) -> None:
-        written, content = self._content(key)
-        headers = dict(conditions or {})
+    def _stream(self, client: WideClient) -> None:
+        """Too long for memory and not for the disk: it passes through."""
+        self._put(client, self._any() or self._new_key(), "PUT around", {"x-tierproxy-ack": "alt"}, long=True)
+
+    def _put(
+        self, client: WideClient, key: str, what: str, more: dict[str, str] | None = None, *, long: bool = False
+    ) -> None:  # fmt: skip
+        written, content = self._content(key, long=long)
+        headers = dict(more or {})
         dice = self._chance.random()
-        if dice < 0.45:
+        if dice < 0.45 and "x-tierproxy-ack" not in headers:
             headers["x-tierproxy-ack"] = "disk" if dice < 0.35 else "alt"
         before = set(self._ledger.allowed.get(key, {GONE}))
         self._tally.did(what)
@@ -183,7 +207,7 @@ class Player:
         key = self._new_key()
         written, content = self._content(key)
         pieces = [content]
-        if self._chance.random() < 0.15:
+        if self._chance.random() < self._fillers:
             filler = random.Random(self._serial).randbytes(PART)
             pieces, content = [filler, content], filler + content
             written = Written(digest(content), len(content), b"", -1)  # too long to be made again

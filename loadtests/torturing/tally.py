@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -45,18 +48,29 @@ class Tally:
     unanswered: int = 0
     refused: int = 0
     faults: Counter[str] = field(default_factory=Counter)
+    points: Counter[str] = field(default_factory=Counter)  #: where the node ended itself
     seen: Counter[str] = field(default_factory=Counter)  #: other things worth a line
     failings: list[Failing] = field(default_factory=list)
     peak: int = 0
     drained: float = 0.0
+    phases: dict[str, float] = field(default_factory=dict)  #: seconds by what the harness did, for who watches
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def line(self) -> str:
         """For who watches."""
         return (
             f"{self.acknowledged} acknowledged, {self.unanswered} unanswered, at most {self.peak} pending, "
-            f"{len(self.failings)} wrong"
+            f"{self.points.total()} points, {len(self.failings)} wrong; seconds: "
+            + ", ".join(f"{name} {seconds:.0f}" for name, seconds in self.phases.items())
         )
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        begin = time.monotonic()
+        try:
+            yield
+        finally:
+            self.phases[name] = self.phases.get(name, 0.0) + time.monotonic() - begin
 
     def did(self, operation: str) -> None:
         with self._lock:

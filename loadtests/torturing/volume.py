@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 FILLER = "not-ours"
+BUSY = 15.0  #: seconds in which who has files of it open lets go
 LEAVES = (0, 64 * 1024, 1024 * 1024)  #: bytes that a full disk may still have
 
 
@@ -107,13 +109,14 @@ class Image(Volume):
 
     def repair(self) -> None:
         if self.failed:
-            _run("umount", str(self.root))
-            _run("e2fsck", "-fy", self._device, fine=(0, 1))
+            _patiently(lambda: _run("umount", str(self.root)))
+            _patiently(lambda: _run("e2fsck", "-fy", self._device, fine=(0, 1)))
             self._mount()
             self.failed = False
 
     def unmount(self) -> None:
-        _run("umount", "-l", str(self.root))
+        with suppress(VolumeFailed):  # a repair broke off
+            _run("umount", "-l", str(self.root))
         _run("losetup", "-d", self._device)
 
     def _mount(self) -> None:
@@ -122,6 +125,20 @@ class Image(Volume):
 
 class VolumeFailed(Exception):
     """A program that makes or mounts file systems refuses."""
+
+
+def _patiently(work: Callable[[], object]) -> None:
+    """Again while somebody who looks at it for a moment (the harness itself, another mount namespace) keeps it."""
+    deadline = time.monotonic() + BUSY
+    while True:
+        try:
+            work()
+        except VolumeFailed:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+        else:
+            return
 
 
 def _run(*command: str, fine: tuple[int, ...] = (0,)) -> str:

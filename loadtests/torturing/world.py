@@ -6,11 +6,11 @@ import random
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ledger import Ledger
-from served import Failed, config_for
+from served import ENVIRONMENT, Failed, Process, config_for
 
 from tierproxy.alt.mapping import BucketMap
 from tierproxy.config.sections import (
@@ -27,6 +27,7 @@ from tierproxy.config.sections import (
 from tierproxy.config.values import Duration, Share, Size
 from tierproxy.embedded import EmbeddedS3
 from tierproxy.model import Ack, ObjectName
+from tierproxy.testing.nursery import Nursery
 from tierproxy.testing.s3relay import S3Relay
 from torturing.network import Network
 from torturing.node import Node
@@ -56,7 +57,8 @@ ORDERS = ("lru", "fifo", "lfu", "gdsf", "sieve", "s3-fifo")
 
 @dataclass
 class World:
-    """``rules``: the node's rule file; ``map``: where in alt objects are."""
+    """``rules``: the node's rule file; ``map``: where in alt objects are; ``damaged``: blobs that were, by name;
+    ``beside_node``: commands of an operator that run."""
 
     directory: Path
     alt: EmbeddedS3
@@ -66,6 +68,8 @@ class World:
     node: Node
     ledger: Ledger
     map: BucketMap
+    damaged: set[str] = field(default_factory=set)
+    beside_node: list[Process] = field(default_factory=list)
 
     @property
     def buckets(self) -> list[str]:
@@ -85,8 +89,21 @@ class World:
         if done.code:
             raise Failed(f"tierproxy catalogue sync: {done.errors}")
 
+    def beside(self, *arguments: str) -> None:
+        """Run a ``tierproxy`` command and do not wait for it."""
+        self.beside_node = [command for command in self.beside_node if command.poll() is None]
+        self.beside_node.append(self.node.begin_command(*arguments))
+
+    def nobody_beside(self) -> None:
+        """Commands that still run are ended: they keep files of the volume open."""
+        while self.beside_node:
+            command = self.beside_node.pop()
+            command.kill()
+            command.wait()
+
     def heal(self) -> None:
         """Everything around the node is as it should be. A node on a broken disk is killed."""
+        self.nobody_beside()
         self.volume.relieve()
         if self.volume.failed:
             self.node.kill()
@@ -117,11 +134,13 @@ def world(directory: Path, seed: int) -> Iterator[World]:
         small = stack.enter_context(volume(directory / "volume", VOLUME_MEGABYTES, VOLUME_INODES))
         config = tortured(directory, small, alt.section(endpoint=network.endpoint))
         write_rules(directory / "rules.toml", random.Random(seed))
-        node = Node(directory, config)
+        node = Node(directory, config, stack.enter_context(Nursery(ENVIRONMENT)))
         stack.callback(node.clean_up)
         ledger = Ledger(directory / "ledger.jsonl")
         stack.callback(ledger.close)
-        yield World(directory, alt, http, network, small, node, ledger, BucketMap(BUCKETS))
+        found = World(directory, alt, http, network, small, node, ledger, BucketMap(BUCKETS))
+        stack.callback(found.nobody_beside)
+        yield found
 
 
 def tortured(directory: Path, small: Volume, alt: AltSection) -> Config:

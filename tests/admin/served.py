@@ -91,7 +91,7 @@ class Served:
         return self.server.url
 
     def fresh(self, **options: Any) -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=self.url, **options)
+        return httpx.AsyncClient(**{"base_url": self.url, "timeout": 60, **options})
 
     def configure(self, **sections: Any) -> None:
         """As a reload does."""
@@ -127,7 +127,7 @@ async def served(
         server = AdminServer(settings, port, SystemClock())
         await server.start()
         try:
-            async with httpx.AsyncClient(base_url=server.url or "", verify=verify) as client:
+            async with httpx.AsyncClient(base_url=server.url or "", verify=verify, timeout=60) as client:
                 one.parts.ready = True
                 yield Served(one, port, server, client, root / "data")
         finally:

@@ -38,7 +38,7 @@ async def test_a_look_at_every_row_ends_with_the_desk(tmp_path: Path) -> None:
         try:
             await begun.wait()
             await desk.close()
-            done, _ = await asyncio.wait({asked}, timeout=20)
+            done, _ = await asyncio.wait({asked}, timeout=60)
             assert done
             with pytest.raises(DiskError):
                 asked.result()

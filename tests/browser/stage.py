@@ -44,7 +44,7 @@ CONFIG = Path(__file__).parents[2] / "config"
 KEY_ID, SECRET = "AKIDMAIL", "a-secret-of-a-test-0123456789abcdef"
 BUCKET = "mail"
 DAYS = 21
-READY = 40.0  #: seconds to start in
+READY = 60.0  #: seconds to start in
 
 RULES = """\
 # Kept short: what is new stays, what is large and unread goes.
@@ -118,7 +118,7 @@ class Stage:
     @contextmanager
     def operator(self) -> Iterator[httpx.Client]:
         """The admin API for ann."""
-        with httpx.Client(base_url=self.url, timeout=30) as client:
+        with httpx.Client(base_url=self.url, timeout=60) as client:
             csrf = client.post("/api/login", json={"name": "ann", "password": PASSWORD}).json()["csrf"]
             client.headers.update({"x-csrf-token": csrf, "origin": self.url})
             yield client
@@ -144,7 +144,7 @@ class Stage:
             return
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(20)
+            process.wait(60)
         finally:
             process.kill()
             process.wait()

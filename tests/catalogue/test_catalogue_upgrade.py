@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from tierproxy.catalogue import catalogue_file
+from tierproxy.catalogue.connection import connect
 from tierproxy.catalogue.migrations import known_migrations, migrate
 from tierproxy.model import ObjectName
 from tierproxy.testing.contracts.catalogue_rows import MAIL, OTHER, counted, drop, entry, read, sqlite_catalogue, stored
@@ -52,3 +53,28 @@ async def test_an_older_catalogue_is_brought_up_to_date(tmp_path: Path) -> None:
         assert ghost.main
         await catalogue.publish(entry(ObjectName("mail", "new")))
         assert await catalogue.check() == []
+
+
+def test_an_index_is_sorted_beside_the_catalogue_not_in_memory(tmp_path: Path) -> None:
+    seen: list[str] = []
+    place = tmp_path / "it's"
+    place.mkdir()
+    with closing(connect(place / "catalogue.sqlite", cache_kib=1024)) as connection:
+        in_memory = connection.execute("PRAGMA temp_store").fetchone()
+        connection.set_trace_callback(seen.append)
+        assert migrate(connection) == list(known_migrations())
+        connection.set_trace_callback(None)
+        assert connection.execute("PRAGMA temp_store").fetchone() == in_memory
+        assert not connection.execute("PRAGMA temp_store_directory").fetchone()
+    first = next(number for number, sql in enumerate(seen) if sql.startswith("BEGIN"))
+    assert f"PRAGMA temp_store_directory = '{tmp_path}/it''s'" in seen[:first]
+    assert "PRAGMA temp_store = FILE" in seen[:first]
+
+
+def test_a_catalogue_that_is_up_to_date_is_not_touched(tmp_path: Path) -> None:
+    seen: list[str] = []
+    with closing(connect(tmp_path / "new.sqlite", cache_kib=1024)) as connection:
+        migrate(connection)
+        connection.set_trace_callback(seen.append)
+        assert migrate(connection) == []
+    assert not [sql for sql in seen if not sql.startswith("SELECT")]

@@ -32,16 +32,16 @@ async def writer_held(catalogue: SqliteCatalogue) -> AsyncIterator[None]:
 
     def hold(_connection: sqlite3.Connection) -> None:
         begun.set()
-        free.wait(10)
+        free.wait(60)
 
     held = catalogue._database.writer.post(hold)
-    assert begun.wait(10)
+    assert begun.wait(60)
     try:
         yield
         await asyncio.sleep(0)
     finally:
         free.set()
-        held.result(10)
+        held.result(60)
 
 
 async def test_changes_that_wait_together_are_committed_together(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ async def test_pressure_does_not_wait_for_a_survey_that_rests(tmp_path: Path) ->
         holding = asyncio.create_task(database.surveys.call(hold))
         await database.pool.call(held.wait)
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 assert len(await catalogue.pressed(Scope(RuleSet(), NOW), Order.LRU, 10)) == 1
         finally:
             gate.set()
@@ -131,7 +131,7 @@ async def test_closing_ends_a_survey_that_rests(tmp_path: Path) -> None:
 
         survey = asyncio.create_task(database.surveys.run(rests))
         await database.pool.call(resting.wait)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await catalogue.close()
         with pytest.raises(DiskUnavailable):
             await survey

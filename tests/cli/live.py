@@ -67,28 +67,28 @@ def live_node(
     thread = threading.Thread(target=loop.run_forever, name="live-node")
     thread.start()
     try:
-        asyncio.run_coroutine_threadsafe(node.start(), loop).result(30)
+        asyncio.run_coroutine_threadsafe(node.start(), loop).result(60)
         try:
             address = (node.url or "").partition("//")[2]
             config = replace(config, listen=replace(config.listen, address=address))
             home.write_config(config)
             yield Live(node, config, home.config_file, alt)
         finally:
-            asyncio.run_coroutine_threadsafe(node.stop(1), loop).result(30)
+            asyncio.run_coroutine_threadsafe(node.stop(1), loop).result(60)
     finally:
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(30)
+        thread.join(60)
         loop.run_until_complete(loop.shutdown_default_executor())
         loop.close()
 
 
 def until(holds: Callable[[], bool]) -> None:
-    """Ask for something another process or thread does, for ten seconds at most."""
-    for _ in range(100):
+    """Ask for something another process or thread does, for a minute at most."""
+    for _ in range(600):
         if holds():
             return
         threading.Event().wait(0.1)
-    raise AssertionError("not within ten seconds")
+    raise AssertionError("not within a minute")
 
 
 def self_signed(directory: Path) -> tuple[Path, Path]:

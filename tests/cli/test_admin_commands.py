@@ -47,7 +47,7 @@ def test_login_trusts_the_nodes_own_certificate_and_no_other(tmp_path: Path) -> 
 
 
 def _log_in(url: str, code: str) -> int:
-    connection = http.client.HTTPConnection(url.partition("//")[2], timeout=10)
+    connection = http.client.HTTPConnection(url.partition("//")[2], timeout=60)
     try:
         body = json.dumps({"code": code})
         connection.request("POST", "/api/login", body, {"content-type": "application/json"})

@@ -344,12 +344,14 @@ def test_a_lost_catalogue_is_rebuilt_and_the_old_one_kept(stopped: Path, monkeyp
     monkeypatch.setattr("tierproxy.cli.offline.open_alt", lambda *_: MemoryAlt())
     data = stopped.parent / "data"
     (data / "catalogue" / "catalogue.sqlite").write_bytes(b"not a database at all" * 100)
+    assert (data / "catalogue" / "reserve").exists()
     assert run("catalogue", "stat", "--config", stopped).exit_code == 4
     result = run("catalogue", "rebuild", "--json", "--config", stopped)
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
     assert (report["files"], report["dirty"]) == (1, 1)
     assert (Path(report["old_catalogue"]) / "catalogue.sqlite").exists()
+    assert not (Path(report["old_catalogue"]) / "reserve").exists()  # room for one catalogue is enough
     assert not (data / "rebuild").exists()
     assert json.loads(run("catalogue", "stat", "--json", "--config", stopped).stdout)["total"]["objects"] == 1
 

@@ -80,14 +80,14 @@ def test_a_signal_ends_it_with_0_and_what_was_acknowledged_is_there_again(tmp_pa
             assert answer.headers["x-tierproxy-tiers"] == "disk"
         served.process.send_signal(number)
         served.wait_for("stopped")
-        assert served.process.wait(30) == 0
+        assert served.process.wait(60) == 0
     with serving(file) as served:
         url = re.search(r"http://[\d.:]+", served.wait_for("ready"))
         assert url is not None
         with ObjectClient(door(file, url[0])) as client:
             assert client.read(ObjectName(BUCKET, "a"))[1] == CONTENT
         served.process.send_signal(signal.SIGTERM)
-        assert served.process.wait(30) == 0
+        assert served.process.wait(60) == 0
 
 
 class SlowBody(io.RawIOBase):
@@ -98,7 +98,7 @@ class SlowBody(io.RawIOBase):
 
     def read(self, _size: int = -1) -> bytes:
         if self.begun.is_set():
-            self.let_go.wait(30)
+            self.let_go.wait(60)
             return b""
         self.begun.set()
         return b"x"
@@ -111,16 +111,16 @@ def test_a_second_interrupt_does_not_wait_for_a_client(tmp_path: Path) -> None:
         assert url is not None
         with ObjectClient(door(file, url[0])) as client:
             upload = clients.submit(client.put, ObjectName(BUCKET, "slow"), cast(Any, body), 10)
-            assert body.begun.wait(30)
+            assert body.begun.wait(60)
             served.process.send_signal(signal.SIGINT)
             served.wait_for("stopping")
             with pytest.raises(subprocess.TimeoutExpired):
                 served.process.wait(MOMENT + 0.5)
             served.process.send_signal(signal.SIGINT)
-            assert served.process.wait(5) == -signal.SIGINT
+            assert served.process.wait(60) == -signal.SIGINT
             body.let_go.set()
             with pytest.raises(Unreachable):
-                upload.result(30)
+                upload.result(60)
 
 
 def door(file: Path, url: str) -> Door:
@@ -144,7 +144,7 @@ def test_hup_takes_what_can_be_taken_and_names_the_rest(tmp_path: Path) -> None:
         served.process.send_signal(signal.SIGHUP)
         assert "did you mean max_bytes" in served.wait_for("configuration not reloaded")
         served.process.send_signal(signal.SIGTERM)
-        assert served.process.wait(30) == 0
+        assert served.process.wait(60) == 0
 
 
 def test_a_second_interrupt_ends_an_offline_command_that_waits_for_alt(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_a_second_interrupt_ends_an_offline_command_that_waits_for_alt(tmp_path:
                     said = iter(process.stderr.readline, "")
                     assert any("Ctrl-C again stops at once" in line for line in said)
                     process.send_signal(signal.SIGINT)
-                    assert process.wait(5) == -signal.SIGINT
+                    assert process.wait(60) == -signal.SIGINT
             finally:
                 process.kill()
 
@@ -181,7 +181,7 @@ def test_a_second_node_on_the_same_directory_ends_with_5(tmp_path: Path) -> None
         assert "is in use" in second.stderr
         assert f"stop process {served.process.pid}" in second.stderr
         served.process.send_signal(signal.SIGTERM)
-        assert served.process.wait(30) == 0
+        assert served.process.wait(60) == 0
 
 
 def test_an_address_that_is_taken_is_3(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_an_address_that_is_taken_is_3(tmp_path: Path) -> None:
         assert result.returncode == 3
         assert "Traceback" not in result.stderr
         served.process.send_signal(signal.SIGTERM)
-        assert served.process.wait(30) == 0
+        assert served.process.wait(60) == 0
 
 
 @pytest.mark.slow

@@ -66,7 +66,7 @@ def test_signed_reads_are_answered_by_workers_which_end_with_the_node(tmp_path: 
                 for _ in range(5):
                     assert client.read(ObjectName(BUCKET, "a"))[1] == CONTENT
         served.process.send_signal(number)
-        assert served.process.wait(30) == (0 if number == signal.SIGTERM else -number)
+        assert served.process.wait(60) == (0 if number == signal.SIGTERM else -number)
         assert eventually(lambda: all(map(gone, workers)))
     table_path(Path(load(file, {}).node.data_dir)).unlink(missing_ok=True)  # what a killed node leaves to the next one
 
@@ -79,7 +79,7 @@ def test_a_terminal_that_interrupts_everybody_ends_it_in_order(tmp_path: Path) -
         for pid in (*workers, served.process.pid):
             os.kill(pid, signal.SIGINT)
         served.wait_for("stopped")
-        assert served.process.wait(30) == 0
+        assert served.process.wait(60) == 0
         assert eventually(lambda: all(map(gone, workers)))
 
 

@@ -66,7 +66,7 @@ class HeldFiles(FaultyFiles):
     def call(self, kind: str, function: Callable[..., T], *args: object) -> T:
         if kind == self.held:
             self.here.set()
-            assert self.go.wait(20)
+            assert self.go.wait(60)
         return super().call(kind, function, *args)
 
     async def reached(self) -> None:

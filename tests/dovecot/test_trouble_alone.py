@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 
 from tests.dovecot.conftest import S3
 from tests.dovecot.trouble import own_world, post
-from tests.dovecot.world import DEADLINE, MIB, USERS
+from tests.dovecot.world import DEADLINE, MIB, USERS, World
 from tierproxy.config.sections import DiskSection
 from tierproxy.config.values import Duration, Share, Size
 from tierproxy.testing.imap import Gone, Refused
@@ -78,6 +80,45 @@ def test_a_full_disk_lets_mail_through_to_s3_or_refuses_it(s3: S3) -> None:
         assert all("45" in text.split()[0] for text in refused)  # an MTA tries again
         assert not found.dovecot.rebuilds()
         assert found.differences() == []
+
+
+@contextmanager
+def small_scratch(found: World, size: int) -> Iterator[None]:
+    """The mount's scratch directory is a file system of ``size`` bytes meanwhile."""
+    storage = found.storage
+    assert storage is not None
+    scratch = storage.home / "scratch"
+    storage.mount.stop()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "scratch", str(scratch)], check=True)
+    try:
+        storage.mount.start()
+        yield
+    finally:
+        storage.mount.stop()
+        subprocess.run(["umount", str(scratch)], check=True)
+        storage.mount.start()
+
+
+def test_a_full_scratch_directory_refuses_large_mail_and_loses_none(s3: S3) -> None:
+    """Dovecot's temporary file does not find room: the MTA is told to come again, small mail (in memory) is taken
+    meanwhile, nothing is left of the attempts, and the same mail is taken when there is room."""
+    with own_world(s3) as found:
+        found.deliver()
+        large = found.letter(b"Subject: large\r\n\r\n" + (b"x" * 70 + b"\r\n") * 60_000)
+        with small_scratch(found, 2 * MIB):
+            for _ in range(3):
+                with found.lmtp() as session, pytest.raises(Refused, match=r"^4[0-9][0-9]"):
+                    session.deliver("u1", large)
+                found.deliver(2)
+            assert not list((found.storage.home / "scratch" / "files").iterdir())
+            with found.imap() as session:
+                session.select()
+                with pytest.raises(Refused):
+                    session.append("INBOX", large)
+        post(found, large)
+        assert found.differences() == []
+        assert not found.dovecot.rebuilds()
+        assert not [key for key in found.storage.names() if ".temp" in key]
 
 
 def test_the_trap_of_a_mount_point_that_dovecot_may_write_to(s3: S3) -> None:

@@ -107,6 +107,6 @@ async def memory_mount(directory: Path, **options: Any) -> AsyncIterator[World]:
 
 async def until(holds: Any) -> None:
     """Wait for what other tasks bring about."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not holds():
             await asyncio.sleep(0.001)

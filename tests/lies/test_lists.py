@@ -136,7 +136,7 @@ async def empty_catalogue(root: Path) -> AsyncIterator[Ground]:
 @pytest.mark.parametrize("lie", WALKS)
 def test_a_walk_over_half_of_alt_never_completes_a_catalogue(lied_to: World, tmp_path: Path, lie: str) -> None:
     async def steps() -> None:
-        async with empty_catalogue(tmp_path) as place, asyncio.timeout(30):
+        async with empty_catalogue(tmp_path) as place, asyncio.timeout(60):
             lied_to.tell(Rule(lie, ("LIST",), key="old/"))
             with pytest.raises(AltError):
                 await Sync(catalogue=place.catalogue, alt=lied_to.rig.alt, bucket="old").run()

@@ -41,7 +41,7 @@ from tierproxy.testing.rig import Rig, rig
 from tierproxy.testing.wire import served
 
 KIB = 1024
-HEALING = 20.0  #: seconds the queue has to run empty once nobody lies any more
+HEALING = 60.0  #: seconds the queue has to run empty once nobody lies any more
 TIMES = {"connect_timeout": Duration(1), "request_timeout": Duration(1), "retry_timeout": Duration(0.5)}
 LATE = 1.3  #: seconds: after the client's timeout
 ALT = "really"

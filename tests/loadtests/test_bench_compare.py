@@ -20,7 +20,7 @@ import pytest
 from tests.loadtests.test_load_scripts import ENVIRONMENT, ROOT, run
 
 SHORT = (
-    "--rounds", "1", "--seconds", "0.3", "--objects", "40", "--cold", "20", "--large", "1", "--rest", "0.1",
+    "--rounds", "1", "--seconds", "0.1", "--objects", "40", "--cold", "20", "--large", "1", "--rest", "0.1",
     "--no-install", "--workers", "0", "--peers", "nginx", "seaweed", "obstore", "boto3",
 )  # fmt: skip
 TABLES = {

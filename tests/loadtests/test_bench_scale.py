@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -46,9 +48,34 @@ def test_growth_is_judged_beside_the_logarithm() -> None:
     assert growth([at(10**5, 5.0), at(10**6, 12.0), at(10**7, 14.0)], "step") == pytest.approx(2.0)
 
 
+@pytest.mark.usefixtures("scripts")
+def test_a_step_is_the_median_of_its_rounds() -> None:
+    from bench_scale import medians
+
+    rounds = [{"step": {"cpu": cpu, "wall": -cpu}} for cpu in (3.0, 90.0, 4.0)]
+    assert medians(rounds) == {"step": {"cpu": 4.0, "wall": -4.0}}
+
+
+@pytest.mark.usefixtures("scripts")
+def test_pages_are_those_of_one_connection_since_it_was_asked(tmp_path: Path) -> None:
+    from sqlite_pages import KNOWN, Pages, counted
+
+    assert KNOWN, "the scripts are run with the Python of the tests"
+    file = tmp_path / "some.sqlite"
+    with closing(sqlite3.connect(file)) as writer, closing(sqlite3.connect(file)) as reader:
+        writer.execute("PRAGMA journal_mode = WAL")
+        writer.execute("CREATE TABLE row AS SELECT zeroblob(10000) AS body")
+        writer.commit()
+        assert counted(writer).written >= 3
+        assert counted(writer) == Pages()
+        reader.execute("SELECT sum(length(hex(body))) FROM row").fetchall()
+        assert counted(reader).read >= 3
+        assert counted(reader) == Pages()
+
+
 @pytest.mark.slow
 def test_a_catalogue_is_measured_as_it_grows(tmp_path: Path) -> None:
-    output = run("bench_scale.py", "--sizes", "1000", "3000", "--share", "0.01", "--dir", tmp_path)
+    output = run("bench_scale.py", "--sizes", "1000", "3000", "--share", "0.01", "--rounds", "1", "--dir", tmp_path)
     for line in ("first byte after exec", "look-up", "PUT", "LIST, after a key", "page of score", "goals met"):
         assert line in output
     assert not list(tmp_path.iterdir())

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("TIERPROXY_", "AWS_"))}
 
 
-def run(script: str, *arguments: str | Path, seconds: float = 100) -> str:
+def run(script: str, *arguments: str | Path, seconds: float = 240) -> str:
     """The script's output. Fails unless it ends with 0 within ``seconds``; one that does not is interrupted, so that it
     ends what it has started."""
     command = [sys.executable, str(ROOT / "loadtests" / script), *map(str, arguments)]

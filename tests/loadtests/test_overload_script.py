@@ -20,6 +20,16 @@ def test_too_much_of_everything_costs_the_quiet_client_nothing(tmp_path: Path) -
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
+def test_with_tls_and_through_hit_workers_neither(tmp_path: Path) -> None:
+    output = run(
+        "overload.py", "--only", "TLS", "workers", "trickle", "--flood", "300", "--slow", "60", "--idle", "500",
+        "--seconds", "2", "--cold", "100", "--dir", tmp_path,
+    )  # fmt: skip
+    assert output.splitlines()[-1].startswith("OK: 8 scenes of too much")
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_is_not_bounded_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with loaded(monkeypatch, "overload") as here:
         program = here.overload

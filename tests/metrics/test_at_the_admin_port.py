@@ -14,7 +14,7 @@ ADMIN = AdminSection(address="127.0.0.1:0", metrics="open")
 
 
 async def test_a_scrape_counts_what_clients_did(tmp_path: Path) -> None:
-    async with watched(tmp_path, admin=ADMIN) as rig, httpx.AsyncClient() as client:
+    async with watched(tmp_path, admin=ADMIN) as rig, httpx.AsyncClient(timeout=60) as client:
         base = f"{rig.node.url}/mail/u.1"
         await client.put(base, content=b"x" * 100)
         for _ in range(3):
@@ -33,7 +33,7 @@ async def test_a_scrape_counts_what_clients_did(tmp_path: Path) -> None:
 
 
 async def test_without_a_login_nobody_reads_them_unless_the_door_is_open(tmp_path: Path) -> None:
-    async with watched(tmp_path, admin=replace(ADMIN, metrics="login")) as rig, httpx.AsyncClient() as client:
+    async with watched(tmp_path, admin=replace(ADMIN, metrics="login")) as rig, httpx.AsyncClient(timeout=60) as client:
         admin = rig.node.admin
         assert admin is not None
         answer = await client.get(f"{admin.url}/metrics")

@@ -82,7 +82,7 @@ async def test_the_access_log_says_who_asked_for_what_and_what_became_of_it(
     caplog.set_level(logging.INFO, "tierproxy.s3api")
     async with (
         watched(tmp_path, node=access(tmp_path)) as rig,
-        httpx.AsyncClient(base_url=rig.node.url or "") as client,
+        httpx.AsyncClient(base_url=rig.node.url or "", timeout=60) as client,
     ):
         answer = await client.put("/mail/a%20b", content=b"x" * 500, headers={"user-agent": "imap/1"})
         await client.get(
@@ -106,7 +106,7 @@ async def test_the_access_log_says_who_asked_for_what_and_what_became_of_it(
 
 async def test_what_a_request_starts_is_logged_with_its_trace(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, "tierproxy")
-    async with watched(tmp_path) as rig, httpx.AsyncClient(base_url=rig.node.url or "") as client:
+    async with watched(tmp_path) as rig, httpx.AsyncClient(base_url=rig.node.url or "", timeout=60) as client:
         await rig.put("u.1", b"x" * 200_000)
         row = rig.row("u.1")
         assert row is not None
@@ -209,7 +209,7 @@ async def fill_of(rig: Rig, headers: dict[str, str]) -> httpx.Response:
     """A miss: alt is asked."""
     await rig.put("u.1", b"x" * 500)
     await rig.purge("u.1")
-    async with httpx.AsyncClient(base_url=rig.node.url or "") as client:
+    async with httpx.AsyncClient(base_url=rig.node.url or "", timeout=60) as client:
         answer = await client.get("/mail/u.1", headers=headers)
     await rig.idle()
     return answer

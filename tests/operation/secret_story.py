@@ -136,7 +136,7 @@ class Story:
 
     def ask(self, node: Serving, method: str, target: str, headers: dict[str, str], body: bytes = b"") -> int:
         """Its answer is kept: error pages tell nobody's secret either."""
-        client = http.client.HTTPSConnection("127.0.0.1", node.port, timeout=30, context=self.trust)
+        client = http.client.HTTPSConnection("127.0.0.1", node.port, timeout=60, context=self.trust)
         try:
             client.request(method, target, body or None, headers)
             answer = client.getresponse()

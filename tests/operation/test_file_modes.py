@@ -33,7 +33,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make fi
 
 
 def ask(node: Serving, method: str, target: str, body: bytes = b"") -> bytes:
-    client = http.client.HTTPConnection("127.0.0.1", node.port, timeout=30)
+    client = http.client.HTTPConnection("127.0.0.1", node.port, timeout=60)
     client.request(method, f"/{BUCKET}/{target}", body, {"x-tierproxy-ack": "disk"})
     answer = client.getresponse()
     found = answer.read()

@@ -47,7 +47,7 @@ def everything_below(data: Path) -> set[int]:
 
 
 def put_and_get(node: Serving) -> None:
-    client = http.client.HTTPConnection("127.0.0.1", node.port, timeout=30)
+    client = http.client.HTTPConnection("127.0.0.1", node.port, timeout=60)
     client.request("PUT", f"/{BUCKET}/a", b"a mail", {"x-tierproxy-ack": "disk"})
     assert client.getresponse().read() == b""
     client.request("GET", f"/{BUCKET}/a")

@@ -36,7 +36,7 @@ COMPATIBLE = re.compile(
 def bom(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     target = tmp_path_factory.mktemp("dist") / "bom.json"
     done = subprocess.run(
-        [sys.executable, "release/sbom.py", str(target)], capture_output=True, text=True, check=False, timeout=100
+        [sys.executable, "release/sbom.py", str(target)], capture_output=True, text=True, check=False, timeout=240
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(target.read_text())
@@ -156,7 +156,7 @@ def test_an_audit_that_reaches_nobody_says_so() -> None:
         "NO_PROXY": "",
     }
     done = subprocess.run(
-        [sys.executable, "release/audit.py"], capture_output=True, text=True, check=False, timeout=100, env=environment
+        [sys.executable, "release/audit.py"], capture_output=True, text=True, check=False, timeout=240, env=environment
     )  # fmt: skip
     assert done.returncode == audit.UNREACHABLE, done.stdout + done.stderr
     assert "NOT AUDITED: the vulnerability service (pypi) cannot be reached" in done.stderr

@@ -80,7 +80,7 @@ def prctl(option: int, value: int) -> None:
 
 
 def asked(port: int) -> None:
-    client = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     client.request("PUT", f"/{BUCKET}/a", b"a mail", {"x-tierproxy-ack": "disk"})
     assert client.getresponse().read() == b""
     client.request("GET", f"/{BUCKET}/a")

@@ -38,18 +38,19 @@ def as_client(name: str, size: int = 0) -> dict[str, str]:
 class Exchanging:
     """As much of an exchange as a caller looks at."""
 
-    def __init__(self, received: int = 0, *, waits: bool = True) -> None:
+    def __init__(self, received: int = 0, *, waits: bool = True, waited: float = 0.0) -> None:
         self.received = received
         self.sent = 0
         self.waits = waits
+        self.waited = waited
         self.ended = 0
 
     def cut(self) -> None:
         self.ended += 1
 
 
-def caller(client: str, clock: VirtualClock, exchange: Exchanging | None = None) -> Caller:
-    return Caller(client, cast(Exchange, exchange or Exchanging()), clock)
+def caller(client: str, exchange: Exchanging | None = None) -> Caller:
+    return Caller(client, cast(Exchange, exchange or Exchanging()))
 
 
 async def test_one_client_cannot_keep_the_others_out() -> None:
@@ -98,47 +99,90 @@ async def test_who_is_not_let_in_takes_no_place() -> None:
 
 
 async def test_a_request_that_moves_next_to_nothing_gives_way_to_others() -> None:
-    clock, turns = VirtualClock(), Turns(4)
-    exchanges = [Exchanging(received) for received in (900, 100, 500)]
+    turns = Turns(4)
+    exchanges = [Exchanging(received, waited=GRACE - 0.1) for received in (900, 100, 500)]
     for exchange in exchanges:
-        turns.take(caller("ann", clock, exchange))
-    turns.take(caller("bob", clock))
-    await clock.advance(GRACE - 0.1)
-    turns.take(caller("eve", clock))  # a spare place
+        turns.take(caller("ann", exchange))
+    turns.take(caller("bob"))
+    turns.take(caller("eve"))  # a spare place
     with pytest.raises(Busy):
-        turns.take(caller("eve", clock))
+        turns.take(caller("eve"))
     assert sum(exchange.ended for exchange in exchanges) == 0  # too early to call anybody slow
-    await clock.advance(0.2)
+    for exchange in exchanges:
+        exchange.waited += 0.2
     with pytest.raises(Busy):
-        turns.take(caller("eve", clock))
+        turns.take(caller("eve"))
     assert [exchange.ended for exchange in exchanges] == [0, 1, 0]
     assert turns.told() == {"request refused": 2, "slow request cut": 1}
 
 
+async def test_who_was_told_to_give_way_is_not_told_again() -> None:
+    """It has its place until its task has seen that it is cut; meanwhile the next slowest is next."""
+    turns = Turns(2)
+    exchanges = [Exchanging(received, waited=GRACE) for received in (100, 500)]
+    for exchange in exchanges:
+        turns.take(caller("ann", exchange))
+    for _ in range(3):
+        with pytest.raises(Busy):
+            turns.take(caller("bob"))
+    assert [exchange.ended for exchange in exchanges] == [1, 1]
+    assert turns.told()["slow request cut"] == 2
+
+
 @pytest.mark.parametrize(
     "exchange",
-    [Exchanging(0, waits=False), Exchanging(int(SLOW * 2 * GRACE))],
-    ids=["waits for us", "is fast enough"],
-)
+    [
+        Exchanging(0, waits=False, waited=GRACE), Exchanging(int(SLOW * 2 * GRACE), waited=GRACE),
+        Exchanging(0, waited=GRACE / 2),
+    ],
+    ids=["waits for us", "is fast enough", "was waited for only now"],
+)  # fmt: skip
 async def test_who_is_not_to_blame_is_left_alone(exchange: Exchanging) -> None:
-    clock, turns = VirtualClock(), Turns(1)
-    turns.take(caller("ann", clock, exchange))
-    await clock.advance(GRACE)
+    turns = Turns(1)
+    turns.take(caller("ann", exchange))
     with pytest.raises(Busy):
-        turns.take(caller("bob", clock))
+        turns.take(caller("bob"))
     assert exchange.ended == 0
 
 
 async def test_a_caller_whose_request_is_over_holds_nothing_of_it() -> None:
-    clock, exchange = VirtualClock(), Exchanging()
-    one = caller("ann", clock, exchange)
+    exchange = Exchanging(waited=GRACE)
+    one = caller("ann", exchange)
+    assert one.pace() is not None
     one.end()
-    await clock.advance(GRACE)
     assert one.pace() is None
     one.give_way()
     assert exchange.ended == 0
     held: Any = one._exchange
     assert held is None
+
+
+async def test_only_the_time_in_which_a_client_is_waited_for_is_held_against_it() -> None:
+    store = MemoryStore(gate=asyncio.Event())
+    assert store.gate is not None
+    app = ObjectApp(store, Named(), ListenSection(auth="none"), VirtualClock())
+    seen: list[Exchange] = []
+
+    class Watched(Turns):
+        def take(self, caller: Caller) -> None:
+            seen.append(cast(Exchange, caller._exchange))
+            super().take(caller)
+
+    app.turns = Watched(LIMIT)
+    async with Probe(app).call("PUT", "/mail/1", as_client("ann", 2)) as call:
+        while not call.asked:
+            await asyncio.sleep(0)
+        assert seen[0].waits
+        await asyncio.sleep(0.002)  # of the client's time
+        await call.send(b"ab", last=True)
+        while not store.writes:
+            await asyncio.sleep(0)
+        waited, waits = seen[0].waited, seen[0].waits
+        assert (waited > 0, waits) == (True, False)
+        await asyncio.sleep(0.002)  # of ours
+        assert seen[0].waited == waited
+        store.gate.set()
+        assert (await call.answer()).status == 200
 
 
 async def test_a_thousand_keys_are_not_deleted_by_a_thousand_tasks() -> None:

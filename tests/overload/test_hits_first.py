@@ -11,7 +11,7 @@ from tierproxy.alt.memory import MemoryAlt
 from tierproxy.alt.pace import PATIENCE, TICK, Pace
 from tierproxy.errors import AltBusy
 from tierproxy.model import Headers, ObjectName
-from tierproxy.server.hits_first import DEMAND, HOLD, LEAST, REST, HitsFirst
+from tierproxy.server.hits_first import DEMAND, FEWEST, HOLD, LEAST, REST, SLOWER, HitsFirst
 from tierproxy.shares import GUEST, Guest
 from tierproxy.testing.clock import VirtualClock
 from tierproxy.testing.faults import BytesSource
@@ -21,9 +21,11 @@ LOOK = 0.25
 
 
 class Loop:
-    """A loop that is always busy: misses as many as want and may, hits with what is left, in turns of one each."""
+    """A loop that is always busy: misses as many as want and may, hits with what is left, in turns of one each.
+    ``share``: of a processor that others leave it."""
 
-    def __init__(self, *, hits: float = 1e9, misses: float = 0.0) -> None:
+    def __init__(self, *, hits: float = 1e9, misses: float = 0.0, share: float = 1.0) -> None:
+        self.has = share * LOOK
         self.rate: float | None = None
         self.hits_wanted, self.misses_wanted = hits, misses
         self.hits = self.misses = 0.0
@@ -42,14 +44,14 @@ class Loop:
         share = 0.0
         for _ in range(looks):
             may = self.misses_wanted if self.rate is None else min(self.rate, self.misses_wanted)
-            missed = min(may * LOOK, LOOK / (HIT + MISS))  # one hit in between, at least
-            left = LOOK - missed * MISS
+            missed = min(may * LOOK, self.has / (HIT + MISS))  # one hit in between, at least
+            left = self.has - missed * MISS
             hit = min(self.hits_wanted * LOOK, left / HIT)
             self.hits, self.misses = self.hits + hit, self.misses + missed
             self.spent += missed * MISS + hit * HIT
             self.now += LOOK
-            self.scales.look(int(self.hits), self.spent, 0.0, self.now)
-            share = hit * HIT / LOOK
+            self.scales.look(int(self.hits), self.spent, self.now / LOOK * (LOOK - self.has), self.now)
+            share = hit * HIT / self.has
         return share
 
 
@@ -66,6 +68,28 @@ def test_hits_get_their_half_back_soon_and_misses_go_on() -> None:
     assert min(shares) > 0.5
     assert sum(shares) / len(shares) == pytest.approx(1 - REST, abs=0.1)
     assert (loop.misses - before) / (40 * LOOK) > 100  # and they are not locked out
+
+
+def test_a_loop_that_gets_little_of_the_machine_gives_hits_their_half_as_well() -> None:
+    loop = Loop(share=0.03)
+    loop.go_on(8)
+    loop.misses_wanted = 5000.0
+    loop.go_on(6)
+    before = loop.misses
+    shares = [loop.go_on(1) for _ in range(40)]
+    assert min(shares) > 0.5
+    assert loop.misses - before >= FEWEST * 40 * LOOK
+
+
+@pytest.mark.parametrize(("second", "wanted"), [(40, 40), (400, 100)], ids=["fewer than may", "more than may"])
+def test_the_next_step_down_begins_where_misses_are_and_not_where_they_might_be(second: int, wanted: float) -> None:
+    allowed: list[float | None] = []
+    begun = iter([0, 400, 400 + second])
+    scales = HitsFirst(allowed.append, begun.__next__)
+    for number in range(1, 4):
+        scales.look(250 * number, number * 0.2, 0.0, number * LOOK)
+    assert allowed[0] == pytest.approx(SLOWER * 400 / LOOK)
+    assert allowed[1] == pytest.approx(wanted)
 
 
 def test_nothing_is_slowed_down_where_nobody_wants_hits() -> None:
@@ -139,6 +163,20 @@ async def test_so_many_reads_begin_in_a_second_and_clients_take_turns() -> None:
     assert (len(begun), pace.begun) == (24, 24)
     await read("free")
     assert clock.sleeping == 0
+
+
+@pytest.mark.parametrize("rate", [3.0, 21.0, 39.0, 186.0])
+async def test_a_rate_is_kept_that_is_no_whole_number_of_reads_in_a_tick(rate: float) -> None:
+    clock = VirtualClock()
+    pace = Pace(clock)
+    pace.allow(rate)
+    tasks = [asyncio.create_task(pace.turn()) for _ in range(400)]
+    await clock.settle()
+    for _ in range(int(2 / TICK)):
+        await clock.advance(TICK)
+    assert abs(pace.begun - 2 * rate) <= 2 + rate * TICK
+    pace.allow(None)
+    await asyncio.gather(*tasks)
 
 
 async def test_who_cannot_begin_for_long_is_told_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:

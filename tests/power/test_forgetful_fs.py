@@ -150,7 +150,7 @@ def test_the_machine_stops_at_an_operation_and_whoever_hangs_there_can_be_killed
         child.send_signal(signal.SIGKILL)
         fs.fail(DROPPED)
         child.stdin.close()
-        assert child.wait(20) == -signal.SIGKILL
+        assert child.wait(60) == -signal.SIGKILL
     assert os.listdir(fs.point) == ["before"]
     (fs.point / "after").mkdir()
     assert fs.kinds() == [("mkdir", "after")]

@@ -149,6 +149,19 @@ async def test_what_alt_teaches_is_told(tmp_path: Path, kinds: tuple[str, ...]) 
     await _listens(tmp_path, [(kind, "a/1", "a/1", Ack.BOTH) for kind in kinds], exclusive=False, refuse=True)
 
 
+async def test_a_write_is_told_without_looking_its_row_up_again(tmp_path: Path) -> None:
+    """It is in the way of every delivery."""
+    async with rig(tmp_path) as node:
+        feed = node.parts.store.feed
+        listener = feed.listen(BUCKET)
+        asked: list[str] = []
+        feed._find = lambda one: asked.append(one.key)
+        written = await node.put("a/1", b"x")
+        assert listener.take() == [Change("a/1", written.entry.etag)]
+        assert asked == []
+        listener.close()
+
+
 @pytest.mark.parametrize("kind", ["put", "delete", "copy", "multipart"])
 async def test_a_change_is_told_before_its_request_is_answered(tmp_path: Path, kind: str) -> None:
     async with rig(tmp_path, alt=MemoryAlt()) as node:

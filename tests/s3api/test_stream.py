@@ -16,7 +16,7 @@ from tierproxy.s3api.auth import ALGORITHM, EMPTY_SHA256, ChunkSeed, Payload, de
 from tierproxy.s3api.checksums import ContentCheck, digest_of, encode
 from tierproxy.s3api.dates import amz_date
 from tierproxy.s3api.faults import STATUS
-from tierproxy.s3api.stream import MAX_LINE, ChunkDecoder, decode
+from tierproxy.s3api.stream import LEAST, MAX_LINE, ChunkDecoder, decode
 
 STAMP = "20130524T000000Z"
 SCOPE = "20130524/us-east-1/s3/aws4_request"
@@ -374,3 +374,33 @@ async def test_the_stream_ends_without_an_error_only_if_all_was_in_order() -> No
         await read(lambda body: body[:-1])
     with pytest.raises(BadBody):
         await read(lambda body: body.replace(b"two", b"tw0"))
+
+
+# ---------------------------------------------------------------- many small chunks
+
+
+def small_chunks(size: int, each: int) -> bytes:
+    chunk = b"%x\r\n%b\r\n" % (each, b"a" * each)
+    return chunk * (size // each) + b"0\r\n\r\n"
+
+
+async def pieces_in(raw: bytes, size: int) -> list[bytes]:
+    decoder = ChunkDecoder(Payload.CHUNKS_UNSIGNED_TRAILER, size, check=ContentCheck(size=size), seed=None)
+    return [piece async for piece in decode(pieces_of([raw]), decoder)]
+
+
+async def test_small_chunks_that_come_together_go_on_together() -> None:
+    assert await pieces_in(small_chunks(900, 1), 900) == [b"a" * 900]
+
+
+async def test_chunks_that_are_many_and_small_are_refused() -> None:
+    """One packet of the smallest would have the loop for a tenth of a second."""
+    with pytest.raises(BadBody, match="too small"):
+        await pieces_in(small_chunks(20_000, 1), 20_000)
+    with pytest.raises(BadBody, match="too small"):
+        await pieces_in(small_chunks(2**20, 512), 2**20)
+
+
+async def test_chunks_of_a_kilobyte_may_be_as_many_as_they_like() -> None:
+    size = 4 * 2**20
+    assert sum(map(len, await pieces_in(small_chunks(size, LEAST), size))) == size

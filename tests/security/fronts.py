@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 from collections.abc import AsyncIterator, MutableMapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -90,7 +90,8 @@ async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> b
             return await reader.read(65536)
     except TimeoutError:
         if writer.can_write_eof():
-            writer.write_eof()
+            with suppress(OSError):  # it may have been closed this moment
+                writer.write_eof()
     async with asyncio.timeout(PATIENCE):
         return await reader.read(65536)
 

@@ -29,6 +29,8 @@ def get(*lines: bytes, target: bytes = b"/g", method: bytes = b"GET") -> bytes:
 
 
 CL4, TE = b"content-length: 4", b"transfer-encoding: chunked"
+UPGRADE = (b"connection: upgrade", b"upgrade: h2c")
+NESTED = put(*UPGRADE, CL4, body=b"four")
 CHUNKS = b"4\r\nfour\r\n0\r\n\r\n"
 
 REFUSED: dict[str, bytes] = {
@@ -112,14 +114,14 @@ REFUSED: dict[str, bytes] = {
     "CONNECT": get(target=b"x:80", method=b"CONNECT") + TRAP,
     "CONNECT of a path": get(target=b"/g", method=b"CONNECT") + TRAP,
     "CONNECT with a body": get(b"content-length: %d" % len(TRAP), target=b"/g", method=b"CONNECT") + TRAP,
-    "upgrade with a body": put(b"connection: upgrade", b"upgrade: h2c", b"content-length: %d" % len(TRAP), body=TRAP),
-    "upgrade with chunks": put(
-        b"connection: upgrade", b"upgrade: h2c", TE, body=b"%x\r\n%b\r\n0\r\n\r\n" % (len(TRAP), TRAP)
-    ),
-    "upgrade of a hit with a body": get(
-        b"connection: upgrade", b"upgrade: h2c", b"content-length: %d" % len(TRAP), target=b"/hit/5"
+    "CONNECT with an upgrade and a body": get(
+        b"connection: upgrade", b"upgrade: h2c", b"content-length: %d" % len(TRAP), target=b"x:80", method=b"CONNECT"
     )
     + TRAP,
+    "upgrade with length and chunks": put(*UPGRADE, CL4, TE, body=b"0\r\n\r\n" + TRAP),
+    "upgrade with another coding": put(*UPGRADE, b"transfer-encoding: gzip, chunked", body=CHUNKS + TRAP),
+    "upgrade with a chunk that is none": put(*UPGRADE, TE, body=b"0x4\r\nfour\r\n0\r\n\r\n"),
+    "upgrade to another host": put(*UPGRADE, CL4, target=b"http://y/p", body=b"four" + TRAP),
     "absolute, of another host": get(target=b"http://y/g"),
     "absolute, of two hosts": get(b"host: y", target=b"http://y/g"),
     "absolute, without a path": get(target=b"http://x?a"),
@@ -153,6 +155,20 @@ SAME: dict[str, bytes] = {
     "upgrade with the settings of HTTP/2": get(
         b"connection: upgrade, http2-settings", b"upgrade: h2c", b"http2-settings: AAMAAABkAAQAAP__"
     ),
+    "upgrade with a body": put(*UPGRADE, b"content-length: %d" % len(TRAP), body=TRAP),
+    "upgrade with chunks": put(*UPGRADE, TE, body=b"%x\r\n%b\r\n0\r\n\r\n" % (len(TRAP), TRAP)),
+    "upgrade of a hit with a body": get(*UPGRADE, b"content-length: %d" % len(TRAP), target=b"/hit/5") + TRAP,
+    "upgrade of a hit with chunks": get(*UPGRADE, TE, target=b"/hit/5") + CHUNKS,
+    "upgrade with an expectation": put(*UPGRADE, CL4, b"expect: 100-continue", body=b"four"),
+    "upgrade as the JDK asks for it": put(
+        b"Connection: Upgrade, HTTP2-Settings",
+        b"Content-Length: 4",
+        b"HTTP2-Settings: AAEAAEAAAAIAAAAB",
+        b"Upgrade: h2c",
+        body=b"four",
+    ),
+    "two upgrades with a body": put(*UPGRADE, CL4, b"upgrade: websocket", body=b"four"),
+    "upgrade in an upgrade": put(*UPGRADE, b"content-length: %d" % len(NESTED), body=NESTED),
     "absolute": get(target=b"http://x/g"),
     "absolute with another case": get(target=b"http://X/g?a"),
     "OPTIONS": get(method=b"OPTIONS"),
@@ -178,6 +194,8 @@ LAST: dict[str, bytes] = {
     "1.0 with a body": put(CL4, body=b"four", version=b"HTTP/1.0") + TRAP,
     "connection as a trailer": put(TE, body=b"4\r\nfour\r\n0\r\nconnection: close\r\n\r\n") + TRAP,
     "upgrade and close": get(b"connection: upgrade, close", b"upgrade: h2c") + TRAP,
+    "upgrade, close and a body": put(b"connection: upgrade, close", b"upgrade: h2c", CL4, body=b"four") + TRAP,
+    "upgrade of 1.0 with a body": put(*UPGRADE, CL4, body=b"four", version=b"HTTP/1.0") + TRAP,
 }
 """Each is one request and the last of its connection."""
 

@@ -143,8 +143,9 @@ class Ward:
 
 
 @asynccontextmanager
-async def ward(root: Path, **sections: Any) -> AsyncIterator[Ward]:
-    """Everything is well again at the end, and the invariants hold then."""
+async def ward(root: Path, *, check: bool = True, **sections: Any) -> AsyncIterator[Ward]:
+    """Everything is well again at the end, and the invariants hold then (not to ``check``: what a disk did not let go
+    of lies there until the next start)."""
     alt, files, clock = FaultyAlt(MemoryAlt()), SickFiles(), VirtualClock()
     chosen = {"queue": PATIENT, "memory": NO_MEMORY, "disk": DISK, **sections}
     async with rig(root, alt=alt, files=files, clock=clock, calls_clock=clock, check=False, **chosen) as r:
@@ -152,6 +153,7 @@ async def ward(root: Path, **sections: Any) -> AsyncIterator[Ward]:
         try:
             yield one
             await one.recovers()
-            await r.check()
+            if check:
+                await r.check()
         finally:
             files.heal()

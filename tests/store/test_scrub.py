@@ -15,6 +15,7 @@ from tierproxy.config.values import Duration, Share, Size
 from tierproxy.errors import DiskUnavailable
 from tierproxy.hot.memory import NoMemory
 from tierproxy.model import Headers, ObjectName, Part, State, Upload
+from tierproxy.purges import OPERATOR, Drop
 from tierproxy.store.alarms import AlarmBoard
 from tierproxy.store.counters import Counters
 from tierproxy.store.scrub import ALARM, GRACE, Scrub
@@ -201,6 +202,25 @@ async def test_files_that_do_not_belong_to_the_catalogue_are_an_alarm_and_stay(t
         await bench.walk()
         assert len(await bench.ground.blobs()) == 101
         assert bench.alarms.active() == [(ALARM, "disk")]
+
+
+async def test_a_purge_of_nearly_everything_is_no_foreign_catalogue(tmp_path: Path) -> None:
+    """Its rows forget their blobs in one change, and then the files go."""
+    async with ground(tmp_path) as before:
+        rows = [await before.clean(str(number)) for number in range(101)]
+    async with _bench(tmp_path) as bench:
+        catalogue, clock = bench.ground.catalogue, bench.ground.clock
+        await catalogue.drop_blobs([Drop.of(row, OPERATOR) for row in rows], at=clock.now())
+        walk = asyncio.create_task(bench.scrub.walk())
+        while not clock.sleeping and not walk.done():
+            await asyncio.sleep(0)
+        assert not bench.alarms.active()
+        await bench.ground.disk.remove([row.blob or "" for row in rows])
+        while not walk.done():
+            await asyncio.sleep(0)
+            await clock.advance(GRACE)
+        await walk
+        assert not bench.alarms.active()
 
 
 async def test_parts_that_were_there_before_the_start_and_have_no_row_go(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 from collections import Counter
@@ -289,6 +290,8 @@ async def test_a_damaged_dirty_blob_is_an_alarm_and_never_wrong_bytes(tmp_path: 
     async with rig(tmp_path, alt=alt, queue=PATIENT, memory=NO_MEMORY, check=False) as r:
         alt.down()
         await r.put("u.1", body)
+        while not next(iter(r.parts.catalogue.jobs())).attempts:  # a try under way has the file open
+            await asyncio.sleep(0)
         DAMAGE[damage](blob_of(r, "u.1"))
         with pytest.raises(Unreadable):
             await r.get("u.1")

@@ -57,7 +57,7 @@ def test_what_was_true_is_remembered_for_a_head_too() -> None:
 async def _status(endpoint: str) -> tuple[int, bytes, str]:
     def ask() -> tuple[int, bytes, str]:
         try:
-            with urllib.request.urlopen(f"{endpoint}/b/k", timeout=10) as answer:
+            with urllib.request.urlopen(f"{endpoint}/b/k", timeout=60) as answer:
                 return answer.status, answer.read(), answer.headers["ETag"] or ""
         except urllib.error.HTTPError as error:
             with error:

@@ -55,6 +55,7 @@ ERAS = (
         frozenset({"admin", "rules"})),
     Era("4-stubs", "37c4109", "stubs 1, reads from stubs in history; no format file yet",
         frozenset({"admin", "rules"})),
+    Era("5-format", "48cfd1e", "the format file, with catalogue 3", frozenset({"admin", "rules"})),
 )  # fmt: skip
 
 
@@ -134,7 +135,7 @@ class Then:
                     break
             else:
                 raise RuntimeError("".join(said))
-            yield http.client.HTTPConnection(found[1], timeout=30)
+            yield http.client.HTTPConnection(found[1], timeout=60)
             node.terminate()
             node.stderr.read()
             if node.wait():

@@ -17,7 +17,7 @@ NAMES = 10_000
 class Denials:
     """S3 confirms deleting what is not there; some servers answer 404 instead. But so does a server that is behind the
     times, or has lost its index for a moment, and then the object comes back. So it counts only when it is said again
-    ``DOUBT`` seconds after it was said first."""
+    ``DOUBT`` seconds after it was said first, of the same delete."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -36,4 +36,8 @@ class Denials:
                 raise AltUncertain(f"{name}: alt has nothing to delete; it is asked again later") from error
             raise
         else:
-            self._first.pop(name, None)
+            self.forget(name)
+
+    def forget(self, name: ObjectName) -> None:
+        """loop. What was said is of a delete that is done, or of an object that is written anew."""
+        self._first.pop(name, None)

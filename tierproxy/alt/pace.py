@@ -22,6 +22,8 @@ class Pace:
         self._places = Places(1)
         self._begun: list[Guest] = []  # since the last tick
         self._timer: Timer | None = None
+        self._rate = 0.0
+        self._credit = 0.0  # what is left of earlier ticks: less than one
         self.begun = 0  #: since the start
 
     def __repr__(self) -> str:
@@ -32,9 +34,10 @@ class Pace:
         if rate is None:
             self._end()
             return
-        self._places.resize(max(1, math.ceil(rate * TICK)))
+        self._rate = rate
         if self._timer is None:
-            self._timer = self._clock.call_later(TICK, self._tick)
+            self._credit = max(0.0, 1.0 - rate * TICK)  # one at least, now
+            self._tick()
 
     async def turn(self) -> None:
         """Returns when one may begin. Raises AltBusy."""
@@ -57,6 +60,10 @@ class Pace:
 
     def _tick(self) -> None:
         self._timer = self._clock.call_later(TICK, self._tick)
+        credit = self._credit + self._rate * TICK
+        whole = math.floor(credit + 1e-9)
+        self._credit = credit - whole
+        self._places.resize(whole)
         self._give_back()
 
     def _give_back(self) -> None:

@@ -143,6 +143,7 @@ class S3Alt:
         self, name: ObjectName, source: Source, headers: Headers, *, md5: str, etag: str | None = None,
         parts: tuple[int, ...] = (), create: bool = False, match: str | None = None,
     ) -> str:  # fmt: skip
+        self._denials.forget(name)
         where = await self._where(name, change=True, filled=source.size > 0)
         in_parts = source.size > self._section.multipart_threshold
         if not etag and (in_parts or not self._makes_md5(where)):
@@ -164,6 +165,7 @@ class S3Alt:
         self, name: ObjectName, chunks: AsyncIterator[bytes], headers: Headers, *, create: bool = False,
         match: str | None = None,
     ) -> str:  # fmt: skip
+        self._denials.forget(name)
         where = await self._where(name, change=True, filled=True)
         stored = to_alt(headers, None, (), name)
         parts = gathered(chunks, self._section.multipart_part_size)
@@ -183,6 +185,7 @@ class S3Alt:
             except AltMissing:
                 found = await self.head(name)
                 raise AltUncertain(f"{name}: alt has nothing to delete, and shows {found.etag}") from None
+        self._denials.forget(name)
 
     async def copy(
         self, source: ObjectName, target: ObjectName, headers: Headers | None, *, etag: str | None = None,
@@ -191,6 +194,7 @@ class S3Alt:
         """Looks at the source first unless it is ``known``: its size decides how, and the target must not inherit its
         client ETag. Looks at the target too when there is a condition on it: AWS and SeaweedFS (4.48) keep to it, but
         not every server. One that ignores x-amz-copy-source-if-match is found out by the ETag of what it made."""
+        self._denials.forget(target)
         origin, where = await self._where(source), await self._where(target, change=True)
         found = known or await self.head(source)
         if match is not None and found.etag != match:

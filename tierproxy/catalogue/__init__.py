@@ -9,10 +9,14 @@ from tierproxy.catalogue.connection import catalogue_file
 from tierproxy.catalogue.finding import FoundPage, Wanted
 from tierproxy.catalogue.migrations import refuse_newer_file
 from tierproxy.catalogue.outside import CatalogueReader, OutsideChanges, hurry_from_outside, open_outside, open_reader
+from tierproxy.catalogue.reserve import RESERVE
+from tierproxy.catalogue.reserve import Reserve as CatalogueReserve
 from tierproxy.catalogue.sqlite import SqliteCatalogue
 
 __all__ = [
+    "RESERVE",
     "CatalogueReader",
+    "CatalogueReserve",
     "FoundPage",
     "OutsideChanges",
     "SqliteCatalogue",

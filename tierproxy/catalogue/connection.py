@@ -10,6 +10,7 @@ from pathlib import Path
 from tierproxy.errors import DiskError, DiskUnavailable, OutOfSpace
 
 BUSY_MILLISECONDS = 5000
+LOG_PAGES = 2000  #: of 4 KiB: the log is checkpointed when it has as many
 REBUILD = "the catalogue's file is damaged: stop the node and run `tierproxy catalogue rebuild`"
 LOCKED = "another process holds the catalogue's write lock; let it finish or stop it"
 DISK = "look at the disk that holds the data directory"
@@ -73,5 +74,5 @@ def _make_durable(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA wal_autocheckpoint = 2000")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
     connection.execute(f"PRAGMA journal_size_limit = {64 * 2**20}")

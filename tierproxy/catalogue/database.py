@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from tierproxy.catalogue.connection import connect, translated, translating
 from tierproxy.catalogue.migrations import migrate
+from tierproxy.catalogue.reserve import Reserve
 from tierproxy.catalogue.rows import Row
 from tierproxy.catalogue.turns import Ending
 from tierproxy.catalogue.writer import Writer
@@ -118,13 +119,16 @@ class ReadPool:
 class Database:
     """What the parts of the catalogue share. ``reads`` belongs to the loop's thread, ``pool`` to any."""
 
-    def __init__(self, file: Path, threads: Offload, prepare: Prepare = lambda connection: None) -> None:
+    def __init__(
+        self, file: Path, threads: Offload, prepare: Prepare = lambda connection: None, reserve: Reserve | None = None
+    ) -> None:  # fmt: skip
         """Open or create ``file`` and bring it up to date. Blocks; at start only. ``prepare`` gives the write
-        connection what statements need. Raises ConfigError, DiskError."""
+        connection what statements need; ``reserve``: is let go for want of room. Raises ConfigError, DiskError."""
         self.file = file
         self._closed = False
+        self._reserve = reserve
         with translating():
-            self._connection = _opened(file)
+            self._connection = with_room(reserve, lambda: _opened(file))
             try:
                 prepare(self._connection)
                 self.reads = Reads(connect(file, cache_kib=LOOP_CACHE_KIB, read_only=True))
@@ -137,7 +141,7 @@ class Database:
         self._survey_threads = ThreadPool("surveys", 1, nice=PLAN_NICE)
         self.surveys = ReadPool(file, self._survey_threads)
         self.ending = Ending()
-        self.writer = Writer(self._connection)
+        self.writer = Writer(self._connection, reserve)
         self.change = self.writer.change
 
     async def close(self) -> None:
@@ -167,9 +171,19 @@ class Database:
         self.surveys.close()
         try:
             with translating():
-                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                with_room(self._reserve, lambda: self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)"))
         finally:
             self._connection.close()
+
+
+def with_room(reserve: Reserve | None, work: Callable[[], T]) -> T:
+    """``work``, again as long as it finds no room and the reserve has some to let go. Raises sqlite3.Error."""
+    while True:
+        try:
+            return work()
+        except sqlite3.Error as error:
+            if reserve is None or not reserve.relieves(error):
+                raise
 
 
 def _opened(file: Path) -> sqlite3.Connection:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
-from contextlib import closing, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 
@@ -52,9 +52,27 @@ def migrate(connection: sqlite3.Connection, known: Mapping[str, str] | None = No
     migrations = known_migrations() if known is None else known
     applied = refuse_newer(connection, migrations)
     missing = [name for name in migrations if name not in applied]
-    for name in missing:
-        _apply(connection, name, migrations[name])
+    if missing:
+        with _sorting_on_disk(connection):
+            for name in missing:
+                _apply(connection, name, migrations[name])
     return missing
+
+
+@contextmanager
+def _sorting_on_disk(connection: sqlite3.Connection) -> Iterator[None]:
+    """An index of ten million entries is sorted in files beside the catalogue, without a name, not in 2 GB of memory.
+    SQLite has one such place for the process: no other thread opens or uses a database while this one starts."""
+    was = connection.execute("PRAGMA temp_store").fetchone()[0]
+    file = connection.execute("PRAGMA database_list").fetchone()[2]  # "" for one in memory
+    place = str(Path(file).parent).replace("'", "''") if file else ""
+    connection.execute("PRAGMA temp_store = FILE")
+    connection.execute(f"PRAGMA temp_store_directory = '{place}'")
+    try:
+        yield
+    finally:
+        connection.execute("PRAGMA temp_store_directory = ''")
+        connection.execute(f"PRAGMA temp_store = {was}")
 
 
 def _apply(connection: sqlite3.Connection, name: str, sql: str) -> None:

@@ -20,6 +20,7 @@ from tierproxy.catalogue.offline import Offline
 from tierproxy.catalogue.pins import Pins
 from tierproxy.catalogue.planning import Plans
 from tierproxy.catalogue.purging import Purges
+from tierproxy.catalogue.reserve import Reserve
 from tierproxy.catalogue.runs import Runs
 from tierproxy.catalogue.shadow import ShadowBook
 from tierproxy.catalogue.versions import Versions
@@ -33,13 +34,14 @@ class SqliteCatalogue:
     """
 
     def __init__(
-        self, data: Path, threads: Offload, *, generation_block: int = BLOCK, naming: Naming | None = None
-    ) -> None:
+        self, data: Path, threads: Offload, *, generation_block: int = BLOCK, naming: Naming | None = None,
+        reserve: Reserve | None = None,
+    ) -> None:  # fmt: skip
         """Open, migrate and reserve generations. Blocks (milliseconds); at start only. ``threads`` reads pages and
-        stays the caller's; ``naming`` says owner and folder class of a name, in the writer's thread. Raises
-        ConfigError for a catalogue of a newer version, DiskError."""
+        stays the caller's; ``naming`` says owner and folder class of a name, in the writer's thread; ``reserve``,
+        open, is let go when there is no room. Raises ConfigError for a catalogue of a newer version, DiskError."""
         self._database = database = Database(
-            catalogue_file(data), threads, lambda connection: register(connection, naming)
+            catalogue_file(data), threads, lambda connection: register(connection, naming), reserve
         )
         try:
             generations = Generations(database, generation_block)

@@ -8,6 +8,8 @@ Changes run in the order they were queued, and queueing is the first thing a cha
 one transaction without further ado; if a change of it fails, all is rolled back and done again with a savepoint around
 each, so that a change that fails undoes only itself. So a change may run twice: it must do nothing but ask and change
 the database. After COMMIT the loop hears one callback a batch.
+
+A batch that found no room is done once more when the reserve has let some go (decision 36).
 """
 
 from __future__ import annotations
@@ -19,13 +21,15 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from tierproxy.catalogue.connection import translated
-from tierproxy.errors import DiskUnavailable
+from tierproxy.catalogue.connection import LOG_PAGES, translated
+from tierproxy.catalogue.reserve import Reserve
+from tierproxy.errors import DiskUnavailable, OutOfSpace
 from tierproxy.logs import event
 from tierproxy.offload import worker_thread
 from tierproxy.ports import Durable
@@ -35,6 +39,8 @@ logger = logging.getLogger(__name__)
 
 COMPANY = 0.003
 """Seconds a lazy change waits for others to be committed with."""
+FEW_PAGES = 100
+"""``wal_autocheckpoint`` while there is no room: what was checkpointed is written over, so the log does not grow."""
 
 
 @dataclass(slots=True, eq=False)
@@ -88,8 +94,10 @@ class Bell:
 class Writer:
     """Owns the write connection from ``start`` on; nothing else may use it."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, reserve: Reserve | None = None) -> None:
         self.commits = 0
+        self._reserve = reserve
+        self._thrifty = False
         self._connection = connection
         self._waiting: deque[Change] = deque()
         self._door = threading.Lock()  # what is in the queue before ``_closed`` is committed
@@ -206,26 +214,62 @@ class Writer:
     def _commit(self, batch: list[Change]) -> None:
         """Run a batch in one transaction. When the transaction itself fails, all of it has failed."""
         try:
+            while not self._tried(batch):
+                self._make_do()
+        except Exception as error:  # noqa: BLE001 - a writer that dies would leave every later change waiting for ever
+            event(logger, logging.ERROR, "catalogue commit failed", changes=len(batch), error=error)
+            failure = self._failure(error)
+            for change in batch:
+                change.error = failure
+        if self._thrifty and self._reserve is not None and not self._reserve.short:
+            self._keep_log(LOG_PAGES)
+
+    def _tried(self, batch: list[Change]) -> bool:
+        """False: there was no room, and now there is some. Raises what is wrong otherwise."""
+        try:
             if self._together(batch):
                 self.commits += 1
             elif len(batch) > 1:
                 self._one_by_one(batch)
                 self.commits += 1
-        except Exception as error:  # noqa: BLE001 - a writer that dies would leave every later change waiting for ever
+        except Exception as error:
             self._undo()
-            failure = translated(error) if isinstance(error, sqlite3.Error) else DiskUnavailable(f"catalogue: {error}")
-            event(logger, logging.ERROR, "catalogue commit failed", changes=len(batch), error=error)
-            for change in batch:
-                change.error = failure
+            if self._reserve is not None and self._reserve.relieves(error):
+                return False
+            raise
+        return True
+
+    def _failure(self, error: Exception) -> Exception:
+        """What the waiters are told."""
+        if self._lacking(error):
+            return OutOfSpace(f"catalogue: {error}")
+        return translated(error) if isinstance(error, sqlite3.Error) else DiskUnavailable(f"catalogue: {error}")
+
+    def _lacking(self, error: BaseException) -> bool:
+        return self._reserve is not None and self._reserve.lacking(error)
+
+    def _make_do(self) -> None:
+        """With little room: what the log has goes to the database, as far as that gets, and its room is used again."""
+        self._keep_log(FEW_PAGES)
+        with suppress(sqlite3.Error):
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def _keep_log(self, pages: int) -> None:
+        with suppress(sqlite3.Error):
+            self._connection.execute(f"PRAGMA wal_autocheckpoint = {pages}").fetchall()
+            self._thrifty = pages == FEW_PAGES
 
     def _together(self, batch: list[Change]) -> bool:
         """All of it, or nothing: False when one of them failed. Raises when the transaction itself fails."""
         connection = self._connection
         connection.execute("BEGIN IMMEDIATE")
         for change in batch:
+            change.error = None  # of the try before
             try:
                 change.result = change.work(connection)
-            except BaseException as error:  # noqa: BLE001 - whatever it is, it is the waiter's
+            except BaseException as error:  # whatever it is, it is the waiter's
+                if self._lacking(error):
+                    raise
                 if not connection.in_transaction and len(batch) == 1:
                     event(logger, logging.ERROR, "catalogue commit failed", changes=1, error=error)
                 change.error = translated(error) if isinstance(error, sqlite3.Error) else error
@@ -249,7 +293,7 @@ class Writer:
         try:
             change.result = change.work(connection)
         except BaseException as error:  # whatever it is, it is the waiter's
-            if not connection.in_transaction:
+            if not connection.in_transaction or self._lacking(error):
                 if isinstance(error, sqlite3.Error):
                     raise
                 raise sqlite3.OperationalError("the transaction was rolled back") from error

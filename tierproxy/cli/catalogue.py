@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -10,14 +11,14 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from tierproxy.catalogue import catalogue_file, open_reader
+from tierproxy.catalogue import RESERVE, catalogue_file, open_reader
 from tierproxy.cli.offline import Offline, offline, progress_bars, run_offline
 from tierproxy.cli.outcome import ExitCode, Group, out
 from tierproxy.cli.settings import AsJson, ConfigFile, configuration, data_of, print_json
 from tierproxy.cli.words import bytes_text, count_text
 from tierproxy.config.sections import Config
 from tierproxy.disk.fsio import Files
-from tierproxy.errors import ConfigError, NoSuchBucket
+from tierproxy.errors import BlobMissing, ConfigError, NoSuchBucket
 from tierproxy.model import BucketRow, Totals
 from tierproxy.store.rebuild import Rebuild, RebuildReport
 from tierproxy.store.sync import Sync, SyncReport
@@ -181,6 +182,8 @@ def _exchange(room: Offline, new: Path) -> Path | None:
     had_one = old.exists()
     if had_one:
         files.rename(old, aside)
+        with suppress(BlobMissing):
+            files.unlink(aside / RESERVE)  # the room is the new one's
     files.rename(catalogue_file(new).parent, old)
     _clear(new, files)
     files.rmdir(new)

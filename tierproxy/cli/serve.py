@@ -26,6 +26,7 @@ from tierproxy.errors import ConfigError
 from tierproxy.logs import event
 from tierproxy.mount.supervisor import Supervisor
 from tierproxy.node import Node
+from tierproxy.offload import share_arenas
 from tierproxy.ports import Clock
 from tierproxy.server.descriptors import allow_many
 from tierproxy.server.openings import Openings
@@ -52,6 +53,7 @@ def serve(config: ConfigFile = None, user: User = "") -> None:
     found = as_user(loaded.config, user)
     logs.configure(found.node.log_level, found.node.log_format)
     doubts(loaded)
+    share_arenas(os.environ)
     allow_many()
     with closing(Openings()) as openings:
         go_on_as_user(found, config, openings)

@@ -120,7 +120,7 @@ class DiskBlobs:
             raise
         if content is not None:
             return WholeBlob(found, content)
-        return BlockedBlob(found, pin, self._offload, self._errands)
+        return BlockedBlob(found, pin, self._offload, self._errands, self._leftovers)
 
     async def ends(self, blobs: Sequence[BlobFacts], head: int, tail: int) -> list[Stub | None]:
         paths = [self._directory.blob(one.name) for one in blobs]

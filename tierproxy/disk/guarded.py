@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Coroutine, Sequence
+from itertools import islice
 from typing import Any, cast
 
-from tierproxy.errors import DiskUnavailable
+from tierproxy.errors import DiskError, DiskUnavailable
 from tierproxy.model import BlobFacts, BlobLabel, SealedBlob, Stub
 from tierproxy.ports import BodyCheck, DiskTier, OpenBlob, Staged
+
+MOST = 100_000  #: names, of some 90 bytes each
 
 
 class GuardedDisk:
     """``tierproxy.ports.DiskTier``. While ``closed``, what touches the disk raises DiskUnavailable and touches nothing:
     callers have a way round it, because disks fail. Who has none (an object that is nowhere else, the look-through
     itself) uses ``anyway``, which is the tier itself. What was staged before goes on: it ends one way or the other
-    within the patience of the calls. The port's other methods are the tier's own.
+    within the patience of the calls. The port's other methods are the tier's own. ``left``: blobs that were to be
+    removed and could not be, the first ``MOST`` of them, for the look-through.
 
     The methods return the tier's own coroutines: while the disk is well a guard costs one look and one call.
     """
@@ -22,6 +26,7 @@ class GuardedDisk:
     def __init__(self, disk: DiskTier) -> None:
         self.anyway = disk
         self.closed = False
+        self.left: set[str] = set()
 
     def __repr__(self) -> str:
         return f"<GuardedDisk {'closed' if self.closed else 'open'} {self.anyway!r}>"
@@ -48,8 +53,12 @@ class GuardedDisk:
         return [None for _ in blobs] if self.closed else await self.anyway.ends(blobs, head, tail)
 
     async def remove(self, blobs: Sequence[str]) -> None:
-        self._check()
-        await self.anyway.remove(blobs)
+        try:
+            self._check()
+            await self.anyway.remove(blobs)
+        except DiskError:
+            self.left.update(islice(blobs, max(0, MOST - len(self.left))))
+            raise
 
     async def verify(self, blob: str) -> tuple[BlobLabel, SealedBlob]:
         self._check()

@@ -55,8 +55,10 @@ class DataLock:
 
 
 def _sign(fd: int, files: Files) -> None:
-    files.truncate(fd, 0)
-    files.write_at(fd, f"{os.getpid()}\n".encode(), 0)
+    """In this order: the block that was there is written over, which a full disk allows."""
+    text = f"{os.getpid()}\n".encode()
+    files.write_at(fd, text, 0)
+    files.truncate(fd, len(text))
 
 
 def _owner(fd: int) -> str:

@@ -18,7 +18,8 @@ NAME = "probe"
 
 class Probe:
     """``ask`` writes, fsyncs, reads back, compares and removes. ``threads``: one of its own, with the patience that a
-    probe has; a probe that hangs is not joined by a second one."""
+    probe has; a probe that hangs is not joined by a second one. One that was given up before it began never runs, and
+    is in nobody's way: so the thread says that it is running, and not who asked."""
 
     def __init__(self, root: Path, files: Files, threads: Offload) -> None:
         self._staging = DataDirectory(root).staging
@@ -33,10 +34,10 @@ class Probe:
         """Raises DiskUnavailable; OutOfSpace, which says nothing against a disk."""
         if self._running:
             raise DiskHangs("the probe before has not returned")
-        self._running = True
         await self._threads.run(self._ask)
 
     def _ask(self) -> None:
+        self._running = True
         try:
             self._try_out(self._staging / NAME)
         finally:

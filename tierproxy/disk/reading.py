@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -166,7 +166,10 @@ class BlockedBlob:
 
     content = None
 
-    def __init__(self, found: Trailer, pin: Descriptor, offload: Offload, errands: Errands) -> None:
+    def __init__(
+        self, found: Trailer, pin: Descriptor, offload: Offload, errands: Errands, leftovers: list[Callable[[], None]],
+    ) -> None:  # fmt: skip
+        """``leftovers``: takes the cleaning up that could not be done."""
         self.label: BlobLabel = found.label
         self.xxh3 = found.xxh3
         self.size = found.size
@@ -175,6 +178,7 @@ class BlockedBlob:
         self._pin = pin
         self._offload = offload
         self._errands = errands
+        self._leftovers = leftovers
         self._closed = False
 
     def __repr__(self) -> str:
@@ -195,4 +199,10 @@ class BlockedBlob:
         if not self._closed:
             self._closed = True
             if not self._pin.abandoned:
-                await self._errands.run(self._offload.run(self._pin.close))
+                await self._errands.run(self._close())
+
+    async def _close(self) -> None:
+        try:
+            await self._offload.run(self._pin.close)
+        except DiskHangs:  # it may never have begun
+            self._leftovers.append(self._pin.close)

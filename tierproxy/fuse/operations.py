@@ -38,8 +38,7 @@ class Caller(NamedTuple):
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class Attributes:
+class Attributes(NamedTuple):
     """What stat(2) shows. ``mode`` with the file's type; times in seconds since the epoch; ``size`` in bytes."""
 
     ino: int
@@ -53,8 +52,7 @@ class Attributes:
     nlink: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """A node and how long, in seconds, the kernel may believe its name and its attributes without asking again."""
 
     node: int
@@ -64,8 +62,7 @@ class Found:
     generation: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(NamedTuple):
     """An open file or directory. ``handle`` comes back with every use of it.
 
     ``direct``: no page cache and no readahead, reads come as the program makes them and may be answered short.
@@ -84,8 +81,7 @@ class Opened:
     cache: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class DirectoryEntry:
+class DirectoryEntry(NamedTuple):
     """``kind``: the file type's bits of st_mode (stat.S_IFREG, stat.S_IFDIR ...). ``found``: for a readdir that also
     looks up; None answers the name alone. "." and ".." are entries like others, and have none."""
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tierproxy.config.sections import HistorySection
-from tierproxy.errors import TierproxyError
+from tierproxy.errors import OutOfSpace, TierproxyError
 from tierproxy.history.files import HistoryFiles
 from tierproxy.logs import event
 from tierproxy.ports import Alarms, Clock, FileCalls, Offload
@@ -25,6 +25,7 @@ BUFFER = 100_000
 """Events that wait for the journal; more than a node can serve in a flush."""
 RETRY = 60.0
 """Seconds until something that failed on whole files (a segment, retention) is tried again, and between retentions."""
+GROWING = frozenset({"append", "settle"})  #: what takes room
 ALARM = "history is not being written"
 
 
@@ -66,7 +67,9 @@ class HistoryWriter:
         settings: HistorySection,
         node: str = "",
         buffer: int = BUFFER,
+        full: Callable[[], bool] = lambda: False,
     ) -> None:
+        """``full``: what room the disk has is not for history."""
         self.dropped = 0
         self._files = HistoryFiles(directory, files, node)
         self._subject = str(directory)
@@ -75,6 +78,7 @@ class HistoryWriter:
         self._alarms = alarms
         self._settings = settings
         self._limit = buffer
+        self._full = full
         self._buffer: list[Event] = []
         self._overflow = 0
         self._begun: float | None = None
@@ -156,6 +160,8 @@ class HistoryWriter:
     async def _attempt(self, what: str, call: Callable[..., object], *args: object) -> bool:
         """``call`` in the worker thread; whether it did its work. Trouble is an alarm until the same works again."""
         try:
+            if what in GROWING and self._full():
+                raise OutOfSpace("the disk is full")
             await self._threads.run(call, *args)
         except (TierproxyError, OSError) as error:
             self._failing.add(what)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 from tierproxy.errors import DiskError, OutOfSpace, TierproxyError
 from tierproxy.mount.counters import Counters
@@ -33,12 +32,22 @@ def errno_of(error: TierproxyError) -> int:
     return next((code for kind, code in TABLE if isinstance(error, kind)), errno.EIO)
 
 
-@contextmanager
-def answered(counters: Counters) -> Iterator[None]:
-    """Raise what goes wrong inside as OSError, the cause with it."""
-    try:
-        yield
-    except TierproxyError as error:
-        code = errno_of(error)
-        counters.failures += code == errno.EIO
-        raise refusal(code) from error
+class Answered:
+    """``with``: what goes wrong inside is raised as OSError, the cause with it. Keeps nothing of one use, so that all
+    system calls share one: a generator for each would cost as much as the shortest of them."""
+
+    __slots__ = ("_counters",)
+
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, TierproxyError):
+            code = errno_of(error)
+            self._counters.failures += code == errno.EIO
+            raise refusal(code) from error

@@ -21,7 +21,7 @@ from tierproxy.fuse.operations import (
 )
 from tierproxy.logs import event
 from tierproxy.mount.assembly import Parts
-from tierproxy.mount.failures import answered, refusal
+from tierproxy.mount.failures import Answered, refusal
 from tierproxy.mount.names import text
 from tierproxy.mount.nearby import Beside
 from tierproxy.mount.ports import NOBODY, NodeClient, NotThere
@@ -46,6 +46,7 @@ class Filesystem:
         self._clock = clock
         self._parts = parts = Parts(client, kernel, scratch, settings, clock, beside)
         self.counters = parts.counters
+        self._answered = Answered(parts.counters)
         self._nodes = parts.nodes
         self._finder = parts.finder
 
@@ -86,7 +87,7 @@ class Filesystem:
     # ------------------------------------------------------------ names
 
     async def lookup(self, parent: int, name: bytes, who: Caller) -> Found:
-        with answered(self.counters):
+        with self._answered:
             directory = self._nodes.directory(parent)
             try:
                 return self._finder.found(await self._finder.child(directory, text(name)))
@@ -107,29 +108,29 @@ class Filesystem:
     async def mknod(self, parent: int, name: bytes, mode: int, device: int, who: Caller) -> Found:
         if not (stat.S_ISREG(mode) or not stat.S_IFMT(mode)):
             raise refusal(errno.EPERM)
-        with answered(self.counters):
+        with self._answered:
             maker, directory = self._parts.maker, self._nodes.directory(parent)
             return self._finder.found(await maker.file(directory, text(name), self._parts.callers.who(who.pid)))
 
     async def mkdir(self, parent: int, name: bytes, mode: int, who: Caller) -> Found:
-        with answered(self.counters):
+        with self._answered:
             maker, directory = self._parts.maker, self._nodes.directory(parent)
             return self._finder.found(await maker.mkdir(directory, text(name), self._parts.callers.who(who.pid)))
 
     async def unlink(self, parent: int, name: bytes, who: Caller) -> None:
-        with answered(self.counters):
+        with self._answered:
             maker, directory = self._parts.maker, self._nodes.directory(parent)
             await maker.unlink(directory, text(name), self._parts.callers.who(who.pid))
 
     async def rmdir(self, parent: int, name: bytes, who: Caller) -> None:
-        with answered(self.counters):
+        with self._answered:
             await self._parts.maker.rmdir(self._nodes.directory(parent), text(name))
 
     async def rename(
         self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int, who: Caller
     ) -> None:  # fmt: skip
         """Runs to its end even if the caller is interrupted: two names of one mail must not be left behind."""
-        with answered(self.counters):
+        with self._answered:
             source, target = self._nodes.directory(parent), self._nodes.directory(new_parent)
             program = self._parts.callers.who(who.pid)
             await self._parts.flights.finish(
@@ -137,7 +138,7 @@ class Filesystem:
             )
 
     async def link(self, node: int, parent: int, name: bytes, who: Caller) -> Found:
-        with answered(self.counters):
+        with self._answered:
             maker, directory = self._parts.maker, self._nodes.directory(parent)
             alias = await maker.link(
                 self._nodes.get(node), directory, text(name), self._parts.callers.who(who.pid)
@@ -147,61 +148,61 @@ class Filesystem:
     # ------------------------------------------------------------ attributes
 
     async def getattr(self, node: int, handle: int | None, who: Caller) -> tuple[Attributes, float]:
-        with answered(self.counters):
+        with self._answered:
             found = self._nodes.get(node)
             attributes = await self._finder.attributes(found)
             return attributes, self._finder.attributes_for(found)
 
     async def setattr(self, node: int, change: Change, who: Caller) -> tuple[Attributes, float]:
-        with answered(self.counters):
+        with self._answered:
             found = self._nodes.get(node)
             attributes = await self._parts.changer.change(found, change, self._parts.callers.who(who.pid))
             return attributes, self._finder.attributes_for(found)
 
     async def statfs(self, who: Caller) -> Space:
-        with answered(self.counters):
+        with self._answered:
             return await self._parts.changer.space()
 
     # ------------------------------------------------------------ files
 
     async def open(self, node: int, flags: int, who: Caller) -> Opened:
-        with answered(self.counters):
+        with self._answered:
             return await self._parts.files.open(self._nodes.get(node), flags, self._parts.callers.who(who.pid))
 
     async def create(self, parent: int, name: bytes, mode: int, flags: int, who: Caller) -> tuple[Found, Opened]:
-        with answered(self.counters):
+        with self._answered:
             maker, directory = self._parts.maker, self._nodes.directory(parent)
             node, opened = await maker.create(directory, text(name), self._parts.callers.who(who.pid))
             return self._finder.found(node), opened
 
     async def read(self, node: int, handle: int, offset: int, size: int, who: Caller) -> bytes:
-        with answered(self.counters):
+        with self._answered:
             return await self._parts.files.read(handle, offset, size, self._parts.callers.who(who.pid))
 
     async def write(self, node: int, handle: int, offset: int, data: memoryview, who: Caller) -> int:
-        with answered(self.counters):
+        with self._answered:
             return await self._parts.files.write(handle, offset, data, self._parts.callers.who(who.pid))
 
     async def flush(self, node: int, handle: int, who: Caller) -> None:
-        with answered(self.counters):
+        with self._answered:
             await self._parts.files.flush(handle, self._parts.callers.who(who.pid))
 
     async def release(self, node: int, handle: int) -> None:
-        with answered(self.counters):
+        with self._answered:
             await self._parts.files.release(handle, NOBODY)
 
     async def fsync(self, node: int, handle: int, data_only: bool, who: Caller) -> None:
-        with answered(self.counters):
+        with self._answered:
             await self._parts.files.fsync(handle, self._parts.callers.who(who.pid))
 
     # ------------------------------------------------------------ directories
 
     async def opendir(self, node: int, who: Caller) -> Opened:
-        with answered(self.counters):
+        with self._answered:
             return await self._parts.directories.open(self._nodes.directory(node))
 
     async def readdir(self, node: int, handle: int, offset: int, who: Caller) -> Sequence[DirectoryEntry]:
-        with answered(self.counters):
+        with self._answered:
             return self._parts.directories.read(handle, offset)
 
     async def releasedir(self, node: int, handle: int) -> None:

@@ -12,7 +12,7 @@ from tierproxy.ports.catalogue import Catalogue
 from tierproxy.ports.counting import Counting, HistoryLog
 from tierproxy.ports.disk import DiskTier, Durable, Keeping, OpenBlob, Source, Staged
 from tierproxy.ports.health import Condition, Health, State
-from tierproxy.ports.machine import Clock, FileCalls, Hands, Offload, Timer, WorkerPlace
+from tierproxy.ports.machine import Clock, FileCalls, Hands, Offload, Reserve, Timer, WorkerPlace
 from tierproxy.ports.near import Near, Standing, Versions
 from tierproxy.ports.planning import Planning, Purging
 from tierproxy.ports.rooms import Alarms, Hot, Kept, Leaser, NoticeBus, Purgeable, Stubs
@@ -44,6 +44,7 @@ __all__ = [
     "Planning",
     "Purgeable",
     "Purging",
+    "Reserve",
     "Source",
     "Span",
     "Spans",

@@ -98,6 +98,8 @@ class FileCalls(Protocol):
 
     def truncate(self, fd: int, size: int) -> None: ...
 
+    def allocate(self, fd: int, size: int) -> None: ...
+
     def fsync(self, fd: int) -> None: ...
 
     def rename(self, source: Path, target: Path) -> None: ...
@@ -105,3 +107,39 @@ class FileCalls(Protocol):
     def unlink(self, path: Path) -> None: ...
 
     def fsync_dir(self, path: Path) -> None: ...
+
+
+class Reserve(Protocol):
+    """Room kept back for the catalogue (decision 36). The properties are for any thread, and for one look."""
+
+    @property
+    def size(self) -> int:
+        """Bytes, when it is whole."""
+        ...
+
+    @property
+    def left(self) -> int:
+        """Bytes that are kept back now."""
+        ...
+
+    @property
+    def short(self) -> bool:
+        """Some of it was let go: there was no room for a commit. What is let go is not for files."""
+        ...
+
+    @property
+    def low(self) -> bool:
+        """Most of it was: what is left is for deletes, not for new rows."""
+        ...
+
+    @property
+    def shared(self) -> bool:
+        """It lies on the file system of the blobs: their room is the catalogue's."""
+        ...
+
+    on_given: Callable[[], None]
+    """Called in the catalogue's thread when some of it has been let go."""
+
+    def regain(self) -> bool:
+        """Take back what there is room for. Blocks. Whether it is whole. Raises DiskError."""
+        ...

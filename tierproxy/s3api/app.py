@@ -137,13 +137,14 @@ class ObjectApp:
         self, scope: MutableMapping[str, Any], exchange: Exchange, handler: Handler, call: Call
     ) -> None:  # fmt: skip
         """Raises Busy and what the handler raises."""
-        caller = Caller(call.client or exchange.peer, exchange, self._clock)
+        caller = Caller(call.client or exchange.peer, exchange)
         self.turns.take(caller)
         GUEST.set(caller)
         try:
             answer = await handler(self._port, call)
             if answer is not None:
                 await _send(scope, exchange, answer, call.id)
+            await exchange.settle()
         finally:
             self.turns.leave(caller)
             caller.end()

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from tierproxy.s3api.faults import S3Error
 from tierproxy.s3api.request import Request
 
+T = TypeVar("T")
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -24,15 +25,20 @@ DIRECT = "tierproxy.direct"
 """The same of its ``Direct``."""
 
 
+PIECE = 256 * 1024  #: bytes of an answer that are written at once
 _NOT_YET: HeaderList = []
 
 
 class Wire(Protocol):
-    """What an exchange needs to know of the connection below: an asyncio transport has all of it."""
+    """What an exchange needs to know of the connection below."""
 
     def is_closing(self) -> bool: ...
 
     def get_write_buffer_size(self) -> int: ...
+
+    def progress(self) -> int:
+        """Grows while the client takes bytes."""
+        ...
 
     def abort(self) -> None: ...
 
@@ -49,6 +55,10 @@ class Direct(Protocol):
     @property
     def takes(self) -> bool:
         """``send`` would return at once."""
+        ...
+
+    async def drained(self) -> None:
+        """Until ``takes``."""
         ...
 
     def answer(self, status: int, headers: HeaderList, body: bytes) -> bool:
@@ -73,7 +83,9 @@ class Exchange:
         "_direct",
         "_receive",
         "_send",
+        "_since",
         "_timeout",
+        "_waited",
         "_wire",
         "access_key",
         "consumed",
@@ -89,7 +101,6 @@ class Exchange:
         "status",
         "streams",
         "trace_id",
-        "waits",
     )
 
     def __init__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send, timeout: float) -> None:
@@ -114,7 +125,29 @@ class Exchange:
         self.status = 0
         self.headers: HeaderList = _NOT_YET  #: of the response
         self.sent = 0  #: bytes of the response body
-        self.waits = False  #: for the client, to send or to take bytes
+        self._since: float | None = None  # when it began to wait for the client, to send or to take bytes
+        self._waited = 0.0
+
+    # ---------------------------------------------------------------- waiting for the client
+
+    @property
+    def waits(self) -> bool:
+        """For the client, to send or to take bytes."""
+        return self._since is not None
+
+    @property
+    def waited(self) -> float:
+        """Seconds for which it has waited for the client. What the client waited for is not among them."""
+        return self._waited + (0.0 if self._since is None else asyncio.get_running_loop().time() - self._since)
+
+    async def _patiently(self, step: Awaitable[T]) -> T:
+        """``step``, which waits for the client. Raises TimeoutError."""
+        self._since = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await step
+        finally:
+            self._waited, self._since = self.waited, None
 
     # ---------------------------------------------------------------- the request's body
 
@@ -136,17 +169,13 @@ class Exchange:
     async def _next(self) -> Message:
         if self._direct is not None and self._direct.arrived:
             return await self._receive()
-        self.waits = True
         try:
-            async with asyncio.timeout(self._timeout):
-                return await self._receive()
+            return await self._patiently(self._receive())
         except TimeoutError:
             raise S3Error(
                 "RequestTimeout",
                 "Your socket connection to the server was not read from or written to within the timeout period.",
             ) from None
-        finally:
-            self.waits = False
 
     async def left(self) -> None:
         """Until the client has left. Only once the body was read to its end: this throws away what comes."""
@@ -157,6 +186,9 @@ class Exchange:
 
     async def answer(self, status: int, headers: HeaderList, body: bytes = b"") -> None:
         """A whole response whose body is at hand."""
+        if len(body) > PIECE:
+            await self._answer_in_pieces(status, headers, body)
+            return
         self.started = True
         self.status = status
         self.headers = headers
@@ -168,13 +200,28 @@ class Exchange:
             await deliver({"type": "http.response.body", "body": body})
         self.sent = 0 if gone else len(body)
 
+    async def _answer_in_pieces(self, status: int, headers: HeaderList, body: bytes) -> None:
+        """What is written at once waits in memory, and the request would be over before the client has any of it."""
+        view = memoryview(body)
+        await self.start(status, headers)
+        last = (len(body) - 1) // PIECE * PIECE
+        for begin in range(0, last, PIECE):
+            await self.write(view[begin : begin + PIECE])
+        await self.finish(view[last:])
+
+    async def settle(self) -> None:
+        """Until the client has taken what was sent, but for what a connection may have waiting at any time: whose
+        answer waits in memory is not done. Raises Cut, after which nothing is sent any more."""
+        if self._direct is not None and not self._direct.takes:
+            await self._while_it_takes(self._direct.drained)
+
     async def start(self, status: int, headers: HeaderList) -> None:
         self.started = True
         self.status = status
         self.headers = headers
         await self._deliver({"type": "http.response.start", "status": status, "headers": headers})
 
-    async def write(self, piece: bytes) -> None:
+    async def write(self, piece: bytes | memoryview) -> None:
         """Send a piece of the body; returns when the connection takes more. Raises Disconnected, Cut."""
         await self._deliver({"type": "http.response.body", "body": piece, "more_body": True})
         self.sent += len(piece)
@@ -185,7 +232,7 @@ class Exchange:
         if self._direct is not None and not self._direct.takes:
             await self._deliver({"type": "http.response.body", "body": b"", "more_body": True})
 
-    async def finish(self, piece: bytes = b"") -> None:
+    async def finish(self, piece: bytes | memoryview = b"") -> None:
         """Send the last piece."""
         await self._deliver({"type": "http.response.body", "body": piece})
         self.sent += len(piece)
@@ -193,24 +240,30 @@ class Exchange:
     async def _deliver(self, message: Message) -> None:
         """A server waits before it writes, never after: a send that timed out has sent nothing and may be repeated as
         long as the client takes bytes of what is buffered."""
-        waiting = self._waiting()
+        if self._direct is not None and self._direct.takes:
+            await self._send_to_who_is_here(message)
+        else:
+            await self._while_it_takes(lambda: self._send_to_who_is_here(message))
+
+    async def _send_to_who_is_here(self, message: Message) -> None:
+        if self.gone:
+            raise Disconnected
+        await self._send(message)
+
+    async def _while_it_takes(self, step: Callable[[], Awaitable[None]]) -> None:
+        """``step``, which waits for the client, again and again as long as that takes bytes. Raises Cut."""
+        taken = self._progress()
         while True:
-            if self.gone:
-                raise Disconnected
-            if self._direct is not None and self._direct.takes:
-                await self._send(message)
-                return
-            self.waits = True
             try:
-                async with asyncio.timeout(self._timeout):
-                    await self._send(message)
+                await self._patiently(step())
                 return
             except TimeoutError:
-                before, waiting = waiting, self._waiting()
-                if waiting >= before:
+                before, taken = taken, self._progress()
+                if taken <= before:
                     raise Cut("the client takes no bytes") from None
-            finally:
-                self.waits = False
+
+    def _progress(self) -> int:
+        return 0 if self._wire is None else self._wire.progress()
 
     def _waiting(self) -> int:
         """Bytes the client has not taken yet."""

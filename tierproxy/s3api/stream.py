@@ -25,6 +25,10 @@ from tierproxy.s3api.auth import EMPTY_SHA256, ChunkSeed, Payload, sign
 MAX_LINE = 1024
 MAX_TRAILERS = 16
 MAX_BLANK_LINES = 2
+FEW = 1000  #: chunks of any size
+LEAST = 1024
+"""Bytes of a chunk beyond those, on the average: each costs a hundred times what a byte does, and one packet holds tens
+of thousands of the smallest. S3 itself takes none below 8 KiB but the last."""
 SIGNATURE_TRAILER = "x-amz-trailer-signature"
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;chunk-signature=([0-9a-f]{64}))?")
 _TRAILER_LINE = re.compile(r"([A-Za-z0-9-]+):[ \t]*([!-~]*)")
@@ -56,7 +60,8 @@ class ChunkDecoder:
         self, payload: Payload, size: int, *, check: Expecting, seed: ChunkSeed | None, trailers: Collection[str] = ()
     ) -> None:
         self._payload = payload
-        self._left = size
+        self._size = self._left = size
+        self._chunks = 0
         self._check = check
         self._signatures = None if seed is None else _Chain(seed)
         self._missing = {_PREFIX + algorithm for algorithm in trailers}
@@ -139,6 +144,9 @@ class ChunkDecoder:
         if self._chunk_left > self._left:
             raise BadBody("The chunks hold more than x-amz-decoded-content-length.", code="IncompleteBody")
         self._left -= self._chunk_left
+        self._chunks += 1
+        if self._size - self._left < (self._chunks - FEW) * LEAST and self._chunk_left:
+            raise BadBody("The chunks are too many and too small.", code="InvalidRequest")
         self._state = _State.DATA
         if self._chunk_left == 0:
             self._end_chunk()
@@ -215,11 +223,13 @@ class _Chain:
 
 
 async def decode(raw: AsyncIterator[bytes], decoder: ChunkDecoder) -> AsyncGenerator[bytes, None]:
-    """The decoded bytes of an aws-chunked body, in pieces. Ends only if all of it was in order; else BadBody.
+    """The decoded bytes of an aws-chunked body, in the pieces it came in, however small its chunks are. Ends only if
+    all of it was in order; else BadBody.
 
     Read it to its end: the last signature and the trailers come after the last byte.
     """
     async for data in raw:
-        for piece in decoder.feed(data):
-            yield piece
+        pieces = decoder.feed(data)
+        if pieces:
+            yield pieces[0] if len(pieces) == 1 else b"".join(pieces)
     decoder.finish()

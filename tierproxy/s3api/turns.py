@@ -3,37 +3,37 @@
 from __future__ import annotations
 
 from tierproxy.errors import Busy
-from tierproxy.ports import Clock
 from tierproxy.s3api.exchange import Exchange
 from tierproxy.shares import Guest, Places
 
 SPARE = 4  #: one place more for each so many, for clients with less than their share
-GRACE = 10.0  #: seconds in which nobody is called slow
+GRACE = 10.0  #: seconds for which a client is waited for before it is called slow
 
 
 class Caller(Guest):
     """One request. Its client is the access key, else the peer's address: what a request says of itself is not
     believed here, because whoever can think of many names would have many shares."""
 
-    __slots__ = ("_began", "_clock", "_exchange")
+    __slots__ = ("_exchange",)
 
-    def __init__(self, client: str, exchange: Exchange, clock: Clock) -> None:
+    def __init__(self, client: str, exchange: Exchange) -> None:
         self.client = client  # and no call of the base: every request makes one
         self._exchange: Exchange | None = exchange
-        self._clock = clock
-        self._began = clock.monotonic()
 
     def pace(self) -> float | None:
+        """Of the time in which the client was waited for: what alt or the disk took is not the client's doing."""
         exchange = self._exchange
         if exchange is None or not exchange.waits:
             return None
-        passed = self._clock.monotonic() - self._began
-        return (exchange.received + exchange.sent) / passed if passed >= GRACE else None
+        waited = exchange.waited
+        return (exchange.received + exchange.sent) / waited if waited >= GRACE else None
 
     def give_way(self) -> None:
-        """The client's connection is cut: half an answer must not look whole."""
-        if self._exchange is not None:
-            self._exchange.cut()
+        """The client's connection is cut: half an answer must not look whole. Once: until the request has ended it is
+        no longer one that could give way."""
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.cut()
 
     def end(self) -> None:
         """The request is over: what it has begun and goes on (a fill, say) keeps nothing of it."""

@@ -19,12 +19,14 @@ from uvicorn.server import ServerState
 
 from tierproxy.s3api.exchange import CONNECTION, DIRECT
 from tierproxy.server.cycle import Cycle
-from tierproxy.server.doubts import doubt
+from tierproxy.server.doubts import doubt, hides_body, without_upgrade
+from tierproxy.server.taking import Parting, owed, taken
 
 MAX_DISCARD = (
     16 * 2**20
 )  #: bytes of a body nobody wants that are read and thrown away, so that the client sees the answer
 
+HIGH_WATER = 64 * 1024  #: bytes of answers that wait for a client while more is written
 MOST_PIPELINED = 64  #: requests that wait on one connection
 MOST_STUCK = 512
 """Connections whose clients do not take what was written, beyond which the lane answers nobody: each of them keeps up
@@ -80,10 +82,14 @@ class Connection(HttpToolsProtocol):
         self.idle_timeout = idle_timeout
         self.timeout_keep_alive = idle_timeout  # type: ignore[assignment]  # uvicorn hands it to call_later
         self._max_head = max_head
-        self._head_bytes = 0  # of the head that is arriving, as the socket delivers it; -1 while a body arrives
+        self._head_bytes = 0  # as the socket delivers them, of what is no body: a head, trailers, what stands at chunks
         self._line_bytes = 0  # of the head that is arriving, as the parser delivers it
         self._discarded = 0
         self._too_large = False
+        self._once_more = b""  # a head that the parser is to read again, as if there were no Upgrade in it
+        self._as_it_came: list[tuple[bytes, bytes]] | None = None  # the headers of that head
+        self._parting: Parting | None = None
+        self._taken: int | None = None  # of the last answer by the client, when its deadline came first
         self._enough = False  # requests wait on this connection: what comes now is not answered
         self._rested = 0.0  # when the last answer was complete, at first when the connection began; by the loop's clock
         self.peer_name = "unix"  #: as ``Exchange.peer``
@@ -91,6 +97,8 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if self.scheme == "https":  # as without TLS: there uvloop would have half a megabyte wait for each client
+            transport.set_write_buffer_limits(HIGH_WATER)
         if self.client:
             self.peer_name = self.client[0]
         self._rested = self.loop.time()
@@ -114,14 +122,15 @@ class Connection(HttpToolsProtocol):
             self._all.stuck -= 1
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
+        if self._parting is not None:
+            self._parting.end()
         if not self.connections:
             self._all.empty.set()
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser. Bytes of an unfinished head, or of a body nobody reads, do not prolong the deadline."""
         timer = self.timeout_keep_alive_task
-        if self._head_bytes >= 0:
-            self._head_bytes += len(data)
+        self._head_bytes += len(data)
         self._unset_keepalive_if_required()
         self._feed(data)
         if self.transport.is_closing():
@@ -143,7 +152,15 @@ class Connection(HttpToolsProtocol):
                 self.send_400_response("")
                 return
             except httptools.HttpParserUpgrade as upgrade:
-                data = data[upgrade.args[0] :]
+                data = self._behind(upgrade, data)
+
+    def _behind(self, upgrade: httptools.HttpParserUpgrade, data: bytes) -> bytes:
+        """What to feed after ``upgrade`` was met in ``data``."""
+        again, self._once_more = self._once_more, b""
+        if again:
+            self.parser = httptools.HttpRequestParser(self)  # the old one is behind this request, if it is the last
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+        return again + data[upgrade.args[0] :]
 
     def _idle(self) -> bool:
         """No request is being answered."""
@@ -161,19 +178,58 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         self._rested = self.loop.time()
+        self._taken = None
         super().on_response_complete()
+
+    def part(self) -> None:
+        """The transport may have been closed: then there is an end to it, however slowly the client takes the rest."""
+        if self._parting is None and self.parser is not None and self.transport.is_closing():  # and not gone yet
+            self._parting = Parting(self.transport, self.idle_timeout, self.loop)
+
+    def close(self) -> None:
+        """When the client has taken what was written."""
+        self.transport.close()
+        self.part()
+
+    def eof_received(self) -> None:
+        """The loop closes the transport."""
+        self.loop.call_soon(self.part)
+
+    def shutdown(self) -> None:
+        if not self.transport.is_closing():
+            super().shutdown()
+        self.part()
 
     def _wait_for_head(self, deadline: float) -> None:
         self.timeout_keep_alive_task = self.loop.call_at(deadline, self.timeout_keep_alive_handler)
 
     def timeout_keep_alive_handler(self) -> None:
-        """Close; a client that does not even take the rest of its last response is cut."""
-        if self.transport.is_closing():
+        """Close; a client that does not even take the rest of its last response is cut, one that does is not."""
+        transport = self.transport
+        if transport.is_closing():
             return
-        if self.transport.get_write_buffer_size():
-            self.transport.abort()
+        if not owed(transport):
+            self.close()
+            return
+        before, self._taken = self._taken, taken(transport)
+        if self._taken == before:
+            transport.abort()
         else:
-            self.transport.close()
+            self._wait_for_head(self.loop.time() + self.idle_timeout)
+
+    # ---------------------------------------------------------------- tierproxy.s3api.exchange.Wire
+
+    def is_closing(self) -> bool:
+        return self.transport.is_closing()
+
+    def get_write_buffer_size(self) -> int:
+        return self.transport.get_write_buffer_size()
+
+    def progress(self) -> int:
+        return taken(self.transport)
+
+    def abort(self) -> None:
+        self.transport.abort()
 
     # ---------------------------------------------------------------- parser callbacks
 
@@ -204,7 +260,9 @@ class Connection(HttpToolsProtocol):
         if b"#" in self.url:
             # A fragment is not part of a request (RFC 9112 3.2). uvicorn would cut it off: DELETE /a#b deleting /a.
             raise ValueError("fragment in the request target")
-        self._head_bytes = -1  # what follows is body: not counted until the message is complete
+        if self._reads_once_more():
+            return
+        self._head_bytes = 0
         before, self.cycle = self.cycle, self._cycle()
         self.headers = []  # of trailers: they are no headers (RFC 9110 6.5.1), and the request's may be read later
         if before is None or before.response_complete:
@@ -212,6 +270,19 @@ class Connection(HttpToolsProtocol):
         else:
             self.flow.pause_reading()
             self._line_up(self.cycle)
+
+    def _reads_once_more(self) -> bool:
+        """An Upgrade is ignored (RFC 9110 7.8), but behind a head that asks for one the parser sees no body. Where
+        there is one the same head comes again without the Upgrade, and the request is what it would have been."""
+        headers, self._as_it_came = self._as_it_came, None
+        if headers is not None:
+            self.headers = headers
+        elif self.parser.should_upgrade() and hides_body(self.parser.get_method(), self.headers):
+            version = self.parser.get_http_version()
+            self._once_more = without_upgrade(self.parser.get_method(), self.url, version, self.headers)
+            self._as_it_came = self.headers
+            return True
+        return False
 
     def _line_up(self, cycle: Cycle) -> None:
         """Behind the requests before. One packet can hold thousands, so there is an end: behind the last that is
@@ -225,13 +296,12 @@ class Connection(HttpToolsProtocol):
 
     def _cycle(self) -> Cycle:
         """As uvicorn's ``on_headers_complete`` makes one, of the head that is complete."""
-        version = self.parser.get_http_version()
-        method, upgrade = self.parser.get_method(), self.parser.should_upgrade()
-        if doubtful := doubt(version, method, self.url, self.headers, upgrade=upgrade):
+        version, method = self.parser.get_http_version(), self.parser.get_method()
+        if doubtful := doubt(version, method, self.url, self.headers):
             raise ValueError(doubtful)
         target = httptools.parse_url(self.url)
         path = target.path.decode("ascii")
-        extensions: dict[str, object] = {CONNECTION: self.transport}
+        extensions: dict[str, object] = {CONNECTION: self}
         self.scope = {
             "type": "http",
             "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
@@ -257,17 +327,20 @@ class Connection(HttpToolsProtocol):
             access_log=False,
             default_headers=self._all.default_headers,
             message_event=asyncio.Event(),
-            expect_100_continue=any(n == b"expect" and v.lower() == b"100-continue" for n, v in self.headers),
+            expect_100_continue=version != "1.0"  # RFC 9110 10.1.1
+            and any(n == b"expect" and v.lower() == b"100-continue" for n, v in self.headers),
             keep_alive=version != "1.0" and self.parser.should_keep_alive(),
             on_response=self.on_response_complete,
         )
         cycle.preamble = self._all.preamble
+        cycle.ended = self.part
         extensions[DIRECT] = cycle
         return cycle
 
     def on_body(self, body: bytes) -> None:
         """uvicorn throws away what arrives after the response; closing instead would reset the connection before the
         client has read its answer. But not without end."""
+        self._head_bytes = 0
         if self.cycle.response_complete:
             self._discarded += len(body)
             if self._discarded > MAX_DISCARD:
@@ -275,6 +348,8 @@ class Connection(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self._once_more:
+            return
         self._head_bytes = 0
         super().on_message_complete()
 
@@ -296,7 +371,7 @@ class Connection(HttpToolsProtocol):
             f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
         )
         self.transport.write(head.encode() + body)
-        self.transport.close()
+        self.close()
 
 
 def connection_factory(

@@ -7,7 +7,7 @@ length than declared) it leaves to uvicorn, which says what is wrong with it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
@@ -24,6 +24,7 @@ class Cycle(RequestResponseCycle):
     """``tierproxy.s3api.exchange.Direct``. ``preamble``: the lines of ``default_headers``."""
 
     preamble = b""
+    ended: Callable[[], None] = staticmethod(lambda: None)  #: told when the app is done with it
 
     async def run_asgi(self, app: ASGI3Application) -> None:
         """The scope names this cycle; without that it goes when its task ends, and not when garbage is collected."""
@@ -31,6 +32,7 @@ class Cycle(RequestResponseCycle):
             await super().run_asgi(app)
         finally:
             self.scope.pop("extensions", None)
+            self.ended()
 
     @property
     def arrived(self) -> bool:
@@ -41,6 +43,10 @@ class Cycle(RequestResponseCycle):
     def takes(self) -> bool:
         """``send`` would return at once."""
         return not self.flow.write_paused or self.disconnected
+
+    async def drained(self) -> None:
+        """Until ``takes``."""
+        await self.flow.drain()
 
     def answer(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
         """The whole answer. False: nothing was done, it has to be sent by ``send``."""

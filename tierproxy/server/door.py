@@ -26,7 +26,9 @@ BACKLOG = 2048  #: connections the kernel keeps until they are accepted
 BATCH = 64  #: accepted in one turn of the loop: those that are here have their turn as well
 PAUSE = 0.1  #: seconds without accepting, after the system had nothing to accept with
 TLS_HANDSHAKE = 10.0  #: seconds for the TLS handshake
-TLS_GOODBYE = 1.0  #: seconds an idle client has for its half of the TLS shutdown
+TLS_GOODBYE = 3600.0
+"""Seconds in which a TLS connection that was closed has to be gone: the loop takes no notice of whether the client is
+still taking what was written. ``tierproxy.server.taking.Parting`` does, and ends it sooner."""
 MAKING_ROOM = 8  #: idle connections that give way when the system is out of descriptors
 
 _ITS_OWN = frozenset({

@@ -12,23 +12,30 @@ VERSIONS = frozenset({"1.0", "1.1"})
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 
 
-def doubt(
-    version: str, method: bytes, url: bytes, headers: Sequence[tuple[bytes, bytes]], *, upgrade: bool
-) -> str:  # fmt: skip
-    """Why a request is not answered; "" for one that is. ``upgrade``: as the parser sees it. Upgrades are ignored, but
-    behind the head of such a request, and of CONNECT, the parser sees no body: what was sent as one would be read as
-    the next request."""
+def doubt(version: str, method: bytes, url: bytes, headers: Sequence[tuple[bytes, bytes]]) -> str:
+    """Why a request is not answered; "" for one that is. Behind the head of CONNECT the parser sees no body: what was
+    sent as one would be read as the next request."""
     if version not in VERSIONS:
         return f"HTTP/{version}"
     if method == b"CONNECT":
         return "this is no proxy for connections"
-    if upgrade and any(name in _FRAMING and value != b"0" for name, value in headers):
-        return "an Upgrade with a body"
     if any(name == b"transfer-encoding" and value.lower() != b"chunked" for name, value in headers):
         return "a transfer coding that is not undone here"
     if not url.startswith(b"/") and not _names_its_host(url, headers):
         return "the request target and Host name different hosts"
     return ""
+
+
+def hides_body(method: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Of a head with an Upgrade: the parser sees no body behind it, and there is one."""
+    return method != b"CONNECT" and any(name in _FRAMING and value != b"0" for name, value in headers)
+
+
+def without_upgrade(method: bytes, url: bytes, version: str, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """The same head for the same parser, which has checked each of its parts."""
+    lines = [b"%b %b HTTP/%b" % (method, url, version.encode())]
+    lines += [b"%b: %b" % header for header in headers if header[0] != b"upgrade"]
+    return b"\r\n".join([*lines, b"", b""])
 
 
 def _names_its_host(url: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bool:

@@ -12,8 +12,13 @@ from collections.abc import Callable
 REST = 0.15
 """Of the loop's time for all but hits, while there are as many as it can answer. Far less than half: misses also have
 the processors' time, and what a loop loses to that is not seen here."""
-DEMAND = 200.0  #: hits a second that are worth it
-LEAST, MOST = 20.0, 5000.0  #: reads a second that begin in any event; beyond, nobody is slowed down
+DEMAND = 200.0
+"""Hits in a second of the loop's processor time that are worth it. Of the clock it would be none where others have the
+processors as well, and misses keep hits below it."""
+LEAST = 20.0
+"""Reads that begin in any event in a second of the loop's processor time: where others have the processors as well, so
+many in a second of the clock would be all that the loop can do."""
+FEWEST, MOST = 2.0, 5000.0  #: of the clock, in any event; beyond, nobody is slowed down
 SLOWER, FASTER = 0.25, 1.3  #: from one look to the next, at most
 HOLD = 3.0  #: seconds until it is tried again where hits did not take the room that was made for them
 USUAL = 30e-6  #: seconds that a hit takes, until it was seen
@@ -29,6 +34,7 @@ class HitsFirst:
         self._cost = USUAL
         self._hits = self._begun = 0
         self._spent = self._late = self._now = self._hold = 0.0
+        self._least = LEAST
 
     def __repr__(self) -> str:
         return f"<HitsFirst {'free' if self._rate is None else f'{self._rate:.0f} a second'}>"
@@ -43,12 +49,13 @@ class HitsFirst:
         self._hits, self._begun, self._spent, self._late, self._now = hits, begun, spent, late, now
         if first or used <= 0:
             return
+        self._least = max(FEWEST, LEAST * min(1.0, used / passed))
         if misses * 100 < more:
             self._cost += (used / more - self._cost) * 0.3
         busy = 2 * used >= passed - used - waited  # it runs for a third of the time in which it could
         if not busy and self._rate is not None:
             self._hold = now + HOLD
-        if not busy or more < DEMAND * passed:
+        if not busy or more < DEMAND * used:
             self._set(None)
         else:
             self._weigh(max(0.01, 1.0 - more * self._cost / used), misses / passed)
@@ -58,9 +65,9 @@ class HitsFirst:
         change = min(FASTER, max(SLOWER, REST / rest))
         if self._rate is None:
             if change < 1 and misses and self._now >= self._hold:
-                self._set(max(LEAST, change * misses))
+                self._set(max(self._least, change * misses))
             return
-        rate = max(LEAST, change * (min(self._rate, misses) if change < 1 else self._rate))
+        rate = max(self._least, change * (min(self._rate, misses) if change < 1 else self._rate))
         self._set(rate if rate < MOST else None)
 
     def _set(self, rate: float | None) -> None:

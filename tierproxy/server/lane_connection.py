@@ -42,15 +42,14 @@ class LaneConnection(Connection):
     def data_received(self, data: bytes) -> None:
         """As ``Connection.data_received``. The timer stays armed: when it goes off it looks at the time of the last
         answer, so that no request and no answer has to touch it."""
-        if self._head_bytes >= 0:
-            self._head_bytes += len(data)
+        self._head_bytes += len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError:
             self.send_400_response("")
             return
         except httptools.HttpParserUpgrade as upgrade:
-            self._feed(data[upgrade.args[0] :])
+            self._feed(self._behind(upgrade, data))
         if self._head_bytes > self._max_head and not self.transport.is_closing():
             self._too_large = True
             self.send_400_response("")
@@ -120,6 +119,7 @@ class LaneConnection(Connection):
     def on_response_complete(self) -> None:
         """As uvicorn's, but the timer stays as it is: what goes off too early looks at ``_rested``."""
         self._all.total_requests += 1
+        self._taken = None
         if self.transport.is_closing():
             return
         self.flow.resume_reading()

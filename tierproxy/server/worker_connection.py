@@ -12,7 +12,7 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ from uvicorn.config import Config
 from tierproxy.s3api.lane.ports import Lane
 from tierproxy.server.connection import Connections
 from tierproxy.server.lane_connection import LaneConnection
+from tierproxy.server.taking import taken
 
 HEAD_END = b"\r\n\r\n"
 PIECES = 16  #: a head that comes in more of them is the node's: each costs a look at all of it
@@ -146,7 +147,10 @@ class WorkerConnection(LaneConnection):
     def pause_writing(self) -> None:
         super().pause_writing()
         if self._relay is not None:
-            self._relay.pause_reading()
+            self._relay.pause_reading()  # so that it would not see either that the node has given the client up
+            if self.timeout_keep_alive_task is None:
+                self._taken = taken(self.transport)
+                self._wait_for_head(self.loop.time() + self.idle_timeout)
 
     def _go_on(self) -> None:
         if self.phase is Phase.DRAINING:
@@ -163,7 +167,7 @@ class WorkerConnection(LaneConnection):
             return
         self.phase = Phase.RELAYED
         self._unset_keepalive_if_required()
-        self._relay = Relay(self.transport, mine, self.loop)
+        self._relay = Relay(self.transport, mine, self.loop, self.close)
         facts = {"client": self.client, "server": self.server, "scheme": self.scheme}
         self._office.hand_over(theirs.detach(), self._raw, facts)
         self._raw = b""
@@ -177,8 +181,17 @@ class WorkerConnection(LaneConnection):
         return super().resting if self.phase is Phase.SERVING else None
 
     def timeout_keep_alive_handler(self) -> None:
+        """Of a relayed one only the client that takes nothing of what waits for it is ours to judge."""
         if self.phase is not Phase.RELAYED:
             super().timeout_keep_alive_handler()
+            return
+        self.timeout_keep_alive_task = None
+        if self.flow.write_paused and not self.transport.is_closing():
+            before, self._taken = self._taken, taken(self.transport)
+            if self._taken == before:
+                self.transport.abort()
+            else:
+                self._wait_for_head(self.loop.time() + self.idle_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -193,10 +206,13 @@ class WorkerConnection(LaneConnection):
 
 class Relay(asyncio.Protocol):
     """Copies between a client's connection and one end of a socket pair, whose other end the node has, at the pace of
-    the slower side. When either ends, so does the other."""
+    the slower side. When either ends, so does the other; ``close``: how the client's does, once it has taken all."""
 
-    def __init__(self, client: asyncio.Transport, end: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, client: asyncio.Transport, end: socket.socket, loop: asyncio.AbstractEventLoop, close: Callable[[], None]
+    ) -> None:
         self._client = client
+        self._part = close
         self._end = end
         self._node: asyncio.Transport | None = None
         self._early = bytearray()
@@ -220,7 +236,7 @@ class Relay(asyncio.Protocol):
             self._early.clear()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._client.close()
+        self._part()
 
     def data_received(self, data: bytes) -> None:
         self._client.write(data)

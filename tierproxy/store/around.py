@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from typing import Any, TypeVar
 
 import xxhash
 
@@ -20,6 +21,7 @@ from tierproxy.store.order import KeyOrder
 from tierproxy.store.space import Reservation, Space
 from tierproxy.store.tasks import Tasks
 
+T = TypeVar("T")
 IN_MEMORY = 8 * 2**20
 """Bodies up to this are received whole, so that a wrong checksum is noticed before alt hears of them."""
 AT_ONCE = 256 * 2**20  #: bytes of them, and a quarter more for clients with less than their share
@@ -110,12 +112,13 @@ class Around:
                         call.name, aiter(last), call.headers, create=create, match=match
                     )
             except BaseException as error:
-                await self._tasks.finish(self._broken(last, error), "settle")
+                await self._tasks.finish(within(stack.pop_all(), self._broken(last, error)), "settle")
                 raise
             content = received(call, MemorySource(), call.check)
             entry = self._changes.entry(content, State.CLEAN)
             entry = replace(entry, size=call.size, alt_etag=alt_etag, xxh3=digest.digest())
-            return await self._tasks.finish(self.commit(content, entry, timings), "write around")
+            commit = within(stack.pop_all(), self.commit(content, entry, timings))
+            return await self._tasks.finish(commit, "write around")
 
     async def _enter(self, stack: AsyncExitStack, call: Write) -> Entry | None:
         await stack.enter_async_context(self._order.hold(call.name))
@@ -147,6 +150,12 @@ class LastPiece:
         if held:
             yield held
         self.sent = True
+
+
+async def within(held: AsyncExitStack, work: Coroutine[Any, Any, T]) -> T:
+    """``work``, which has what is ``held`` to its end, also when the client has left."""
+    async with held:
+        return await work
 
 
 async def hashed(

@@ -117,7 +117,9 @@ class Changes:
     async def attempted(self, job: Job) -> bool:
         """Whether alt has confirmed ``job``, which is tried now, within the patience; the try goes on."""
         try:
-            return await self._patience.within(job.name.bucket, self._queue.attempt(job))
+            return await self._patience.within(
+                job.name.bucket, self._queue.attempt(job), lambda: self._writes.heard(job.name)
+            )
         except AltSilent:
             return False
 
@@ -231,7 +233,7 @@ class Changes:
             if entry.blob is not None:
                 self._shelf.remove(entry.name.bucket, [(entry.blob, entry.blob_bytes)])
             raise
-        self._shelf.changed(entry.name, old)
+        self._shelf.changed(entry.name, old, entry)
         body = content.source.content
         if body is not None and entry.blob is not None and len(body) == entry.size:  # of a copy the bytes are not here
             self._shelf.arrived(entry, body)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from tierproxy.errors import AltError, AltMissing, AltUnavailable, AltUncertain, DiskError, TierproxyError
 from tierproxy.logs import event
 from tierproxy.model import Ack, AltObject, BlobLabel, Entry, Headers, ObjectName, OnAltDown, SealedBlob, State
-from tierproxy.ports import AltTier, Clock, DiskTier
+from tierproxy.ports import AltTier, Clock, DiskTier, OpenBlob
 from tierproxy.store.body import Md5Check, MemorySource, Timings
 from tierproxy.store.buckets import Buckets
 from tierproxy.store.calls import ANYTHING, Precondition, Select, Write, Written, whole
@@ -66,6 +66,7 @@ class Copier:
         Raises NoSuchKey, NoSuchBucket, PreconditionFailed, and as ``Writer.write``."""
         self._buckets.require(target.bucket)
         self._buckets.require(source.bucket)
+        self._space.admit_row()
         entry = await self._lookup.head(source)
         select(entry)
         headers = self._describing.copied(entry.headers, headers, target, visitor)
@@ -183,19 +184,24 @@ class Copier:
             blob = await self._disk.open(
                 source.blob or "", size=source.size, generation=source.generation, xxh3=source.xxh3
             )
-            staged = self._disk.stage()
             try:
-                for offset in range(0, source.size, PIECE):
-                    await staged.write(await blob.read(offset, min(PIECE, source.size - offset)))
-                await staged.finish()
-                headers = entry.headers or Headers()
-                label = BlobLabel(entry.name, entry.generation, entry.etag, headers, entry.written_at, entry.parts)
-                keeping = staged.keep(label)
-                await keeping.wait()
-                return keeping.sealed
+                return await self._copied(blob, source, entry)
             finally:
-                await staged.close()
                 await blob.close()
+
+    async def _copied(self, blob: OpenBlob, source: Entry, entry: Entry) -> SealedBlob:
+        staged = self._disk.stage()
+        try:
+            for offset in range(0, source.size, PIECE):
+                await staged.write(await blob.read(offset, min(PIECE, source.size - offset)))
+            await staged.finish()
+            headers = entry.headers or Headers()
+            label = BlobLabel(entry.name, entry.generation, entry.etag, headers, entry.written_at, entry.parts)
+            keeping = staged.keep(label)
+            await keeping.wait()
+            return keeping.sealed
+        finally:
+            await staged.close()
 
     async def _by_bytes(
         self, source: ObjectName, target: ObjectName, headers: Headers | None, select: Select,

@@ -216,16 +216,20 @@ class DiskHealth:
         looking = asyncio.get_running_loop().create_task(self._looking(), name="look through the disk")
         try:
             while self.state is State.PROBING and not looking.done():
-                await asyncio.wait({looking, (pause := self._pause())}, return_when=asyncio.FIRST_COMPLETED)
-                pause.cancel()
+                await self._paused(looking)
                 if not looking.done():
                     await self._ask()
         finally:
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
 
-    def _pause(self) -> asyncio.Task[None]:
-        return asyncio.get_running_loop().create_task(_sleep(self._clock, self._settings.probe_interval))
+    async def _paused(self, looking: asyncio.Task[None]) -> None:
+        """Until ``looking`` has ended or the next probe is due."""
+        pause = asyncio.get_running_loop().create_task(_sleep(self._clock, self._settings.probe_interval))
+        try:
+            await asyncio.wait({looking, pause}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            pause.cancel()
 
     async def _looking(self) -> None:
         failure = ""
@@ -233,6 +237,9 @@ class DiskHealth:
             await self.look_through()
         except TierproxyError as error:
             failure = str(error)
+        except Exception as error:  # noqa: BLE001 - a defect, too, must be heard of, and not end the asking
+            failure = f"{type(error).__name__}: {error}"
+            event(log, logging.ERROR, "look-through broke", error=error)
         self._judged(lambda now: self._judge.looked_through(now, failure))
 
     def _looked(self) -> None:

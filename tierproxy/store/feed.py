@@ -117,13 +117,15 @@ class ChangeFeed:
         self._listeners.add(listener)
         return listener
 
-    def tell(self, name: ObjectName) -> None:
-        """loop. After the commit of a change of ``name``; before whoever asked for the change is answered."""
+    def tell(self, name: ObjectName, row: Entry | None = None) -> None:
+        """loop. After the commit of a change of ``name``; before whoever asked for the change is answered. ``row``:
+        what was just committed, which spares the look at the catalogue in the way of a write; None: it is looked
+        up."""
         told = [listener for listener in self._listeners if listener.covers(name)]
         if not told:
             return
         try:
-            row = self._find(name)
+            row = row or self._find(name)
         except DiskError:  # the change has happened all the same: nobody may go on as if it had not
             for listener in told:
                 listener.lose()

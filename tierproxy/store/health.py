@@ -185,11 +185,8 @@ class AltHealth:
     def _doubt(self, bucket: str, side: Side, breaker: Breaker, began: float) -> None:
         """What takes no change may answer no read either: the other side asks one at a time before it waits with
         many."""
-        if breaker.state is State.DOWN and (other := self._other(bucket, side)) is not None:
-            other.doubt(began, f"{side} are down: {breaker.reason}")
-
-    def _other(self, bucket: str, side: Side) -> Breaker | None:
-        return self._breakers.get((bucket, Side.READS if side is Side.CHANGES else Side.CHANGES))
+        if breaker.state is State.DOWN:
+            self._of(bucket, _other(side)).doubt(began, f"{side} are down: {breaker.reason}")
 
     def _changed(self, bucket: str, side: Side, breaker: Breaker) -> None:
         state = breaker.state
@@ -201,7 +198,7 @@ class AltHealth:
                 hear(bucket, side)
         elif not breaker.down:
             self._alarms.clear(ALARM if side is Side.CHANGES else UNREAD, bucket)
-            if (other := self._other(bucket, side)) is not None:
+            if (other := self._breakers.get((bucket, _other(side)))) is not None:
                 other.trust()
 
     def _raise(self, bucket: str, side: Side, reason: str) -> None:
@@ -209,3 +206,7 @@ class AltHealth:
             self._alarms.set(ALARM, bucket, error=reason)
         else:
             self._alarms.set(UNREAD, bucket, error=reason)
+
+
+def _other(side: Side) -> Side:
+    return Side.READS if side is Side.CHANGES else Side.CHANGES

@@ -16,9 +16,10 @@ from tierproxy.errors import (
 )
 from tierproxy.logs import event
 from tierproxy.model import AltObject, Entry, Headers, Job, JobKind, ObjectName, State
-from tierproxy.ports import Alarms, AltTier, Catalogue, DiskTier, Source
+from tierproxy.ports import Alarms, AltTier, Catalogue, Clock, DiskTier, Source
 from tierproxy.store.body import is_md5
 from tierproxy.store.health import AltHealth
+from tierproxy.store.patience import Watched, never
 from tierproxy.store.shelf import Shelf
 
 log = logging.getLogger(__name__)
@@ -28,10 +29,25 @@ class AltWrites:
     """Sends an entry's bytes to alt and finds out what became of them. ``follow``: alt, for the question what became of
     a change that was sent, which is asked also when nothing else is."""
 
-    def __init__(self, alt: AltTier, follow: AltTier, health: AltHealth) -> None:
+    def __init__(self, alt: AltTier, follow: AltTier, health: AltHealth, clock: Clock) -> None:
         self._alt = alt
         self._follow = follow
         self._health = health
+        self._clock = clock
+        self._uploads: dict[ObjectName, Watched] = {}
+
+    async def upload(self, entry: Entry, source: Source) -> str:
+        """As ``put``, for the queue: who waits for it can see whether it gets on."""
+        body = self._uploads[entry.name] = Watched(source, self._clock)
+        try:
+            return await self.put(entry, body)
+        finally:
+            del self._uploads[entry.name]
+
+    def heard(self, name: ObjectName) -> float:
+        """loop. When (monotonic) the upload of ``name`` that is under way was last read from; none: never."""
+        body = self._uploads.get(name)
+        return never() if body is None else body.read_at
 
     async def put(self, entry: Entry, source: Source, *, create: bool = False, match: str | None = None) -> str:
         """PutObject of ``entry``; returns alt's ETag. An uncertain outcome is resolved by a HEAD: success if alt holds
@@ -101,7 +117,7 @@ class Jobs:
             self._alarms.set("only copy damaged", str(job.name), blob=entry.blob, error=error)
             raise Unreadable(f"cannot upload {job.name}: {error}") from error
         try:
-            alt_etag = await self._writes.put(entry, blob)
+            alt_etag = await self._writes.upload(entry, blob)
         finally:
             await blob.close()
         await self._catalogue.uploaded(job.name, job.generation, alt_etag)

@@ -19,6 +19,7 @@ from tierproxy.store.order import KeyOrder
 from tierproxy.store.policies import Policies
 from tierproxy.store.recent import RecentChanges
 from tierproxy.store.shelf import Shelf
+from tierproxy.store.space import Space
 from tierproxy.store.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ class Lookup:
 
     def __init__(
         self, *, catalogue: Catalogue, alt: AltTier, buckets: Buckets, policies: Policies, order: KeyOrder,
-        shelf: Shelf, tasks: Tasks, clock: Clock, alarms: Alarms,
+        shelf: Shelf, tasks: Tasks, clock: Clock, alarms: Alarms, space: Space,
     ) -> None:  # fmt: skip
         self._catalogue = catalogue
         self._alt = alt
@@ -51,6 +52,7 @@ class Lookup:
         self._tasks = tasks
         self._clock = clock
         self._alarms = alarms
+        self._space = space
         self._replaced: set[ObjectName] = set()
         self.changes = RecentChanges()
         shelf.on_change.append(self.changes.note)
@@ -150,7 +152,10 @@ class Lookup:
         return await self._write_down(found, row)
 
     async def _write_down(self, found: AltObject, row: Entry | None) -> Entry:
+        """A read does not fail for want of room for what it has learned: the next one learns it again."""
         entry, expected = self._match(found, row)
+        if row is None and self._space.short():
+            return entry
         if expected is not UNSHARED and entry is not row and entry != row:
             await self._tasks.finish(self._learn(entry, expected, row), "learn")
             entry = self._catalogue.find(found.name) or entry

@@ -59,8 +59,9 @@ class Multipart:
         self, name: ObjectName, headers: Headers, ack: Ack | None, checksum_algorithm: str | None,
         checksum_type: str | None, visitor: Visitor = NOBODY,
     ) -> Upload:  # fmt: skip
-        """Raises NoSuchBucket."""
+        """Raises NoSuchBucket, OutOfSpace."""
         self._buckets.require(name.bucket)
+        self._space.admit_row()
         upload = Upload(
             uuid.uuid4().hex, name, headers, self._clock.now(), ack, checksum_algorithm, checksum_type, visitor.owner,
             visitor.folder,
@@ -79,12 +80,14 @@ class Multipart:
         self, upload: Upload, number: int, size: int, body: AsyncIterator[bytes], check: BodyCheck
     ) -> Part:
         """UploadPart. Raises BadBody, OutOfSpace, NoSuchUpload (aborted meanwhile)."""
-        reservation = await self._space.reserve_write(size)
+        self._space.admit_row()
+        reservation = await self._space.reserve_arriving(size)
         staged = self._disk.stage(check)
         handed_over = False
         try:
             async for piece in body:
                 await staged.write(piece)
+                await reservation.cover(staged.size)
             await staged.finish()
             check.verify(staged.size)
             handed_over = True
@@ -177,6 +180,7 @@ class Multipart:
         self, upload: Upload, chosen: Sequence[tuple[int, str]], precondition: Precondition, visitor: Visitor
     ) -> Written:  # fmt: skip
         async with self._order.hold(ObjectName("", upload.id)):  # one completion at a time
+            self._space.admit_row()
             every = self.parts(self.find(upload.id, upload.name))
             parts = self._choose(every, chosen)
             size = sum(part.size for part in parts)

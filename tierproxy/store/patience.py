@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
@@ -41,12 +42,16 @@ class Watched:
 
 class Sending(Generic[T]):
     """A request to alt that may outlast the patience of who waits for it. It is its maker's to ``give_up``, or to hand
-    over to somebody who waits for ``task``."""
+    over to somebody who waits for ``task``. ``heard``: as ``Patience.within``."""
 
-    def __init__(self, patience: Patience, bucket: str, work: Coroutine[Any, Any, T], body: Watched | None) -> None:
+    def __init__(
+        self, patience: Patience, bucket: str, work: Coroutine[Any, Any, T], body: Watched | None,
+        heard: Callable[[], float],
+    ) -> None:  # fmt: skip
         self._patience = patience
         self._bucket = bucket
         self._body = body
+        self._heard = heard
         self.task = asyncio.get_running_loop().create_task(work, name="change of alt")
 
     @property
@@ -63,7 +68,7 @@ class Sending(Generic[T]):
             await self.give_up()
             raise
         if silent:
-            raise self._patience.silence(self._bucket)
+            raise self._patience.silence(self._bucket, self._heard())
         return self.task.result()
 
     async def give_up(self) -> None:
@@ -83,11 +88,12 @@ class Patience:
     def sending(self, bucket: str, source: Source, send: Callable[[Source], Coroutine[Any, Any, T]]) -> Sending[T]:
         """Begin to send ``source``."""
         body = Watched(source, self._clock)
-        return Sending(self, bucket, send(body), body)
+        return Sending(self, bucket, send(body), body, never)
 
-    async def within(self, bucket: str, work: Coroutine[Any, Any, T]) -> T:
-        """The result of ``work``, which is cancelled when AltSilent is raised."""
-        sending = Sending(self, bucket, work, None)
+    async def within(self, bucket: str, work: Coroutine[Any, Any, T], heard: Callable[[], float] | None = None) -> T:
+        """The result of ``work``, which is cancelled when AltSilent is raised. ``heard``: when (monotonic) alt last
+        showed that it takes what ``work`` waits for: that is slow, and no sign that alt is down."""
+        sending = Sending(self, bucket, work, None, heard or never)
         try:
             return await sending.answer()
         finally:
@@ -104,10 +110,12 @@ class Patience:
             await self._either(task, left)
         return False
 
-    def silence(self, bucket: str) -> AltSilent:
+    def silence(self, bucket: str, heard: float) -> AltSilent:
         """loop. Somebody has waited in vain."""
         error = AltSilent(f"alt has not answered for {self._policies.alt_patience:g} s")
-        self._health.silent(bucket, self._clock.monotonic() - self._policies.alt_patience, error)
+        began = self._clock.monotonic() - self._policies.alt_patience
+        if heard < began:
+            self._health.silent(bucket, began, error)
         return error
 
     async def _either(self, task: asyncio.Task[Any], seconds: float) -> None:
@@ -126,3 +134,8 @@ class Patience:
         finally:
             timer.cancel()
             task.remove_done_callback(wake)
+
+
+def never() -> float:
+    """Nothing was heard of alt."""
+    return -math.inf

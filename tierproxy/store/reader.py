@@ -6,10 +6,9 @@ import asyncio
 from enum import Enum, auto
 
 from tierproxy.errors import (
+    AltError,
     AltMissing,
     AltPrecondition,
-    AltRefused,
-    AltUnavailable,
     BlobCorrupt,
     BlobMissing,
     DiskError,
@@ -147,7 +146,7 @@ class Reader:
         disk is better than nothing: what it returns is verified, and the row says that it is the right content."""
         try:
             return await self._miss(entry.name, entry, asked, select, timings, visitor)
-        except (AltUnavailable, AltRefused, LostInAlt) as error:
+        except (AltError, LostInAlt) as error:
             now = self._catalogue.find(entry.name)
             if now is None or now.generation != entry.generation:
                 return None

@@ -226,14 +226,10 @@ class Scrub:
         self.counters.parts += len(orphans)
 
     async def _walk_files(self) -> None:
-        known = unknown = 0
-        suspects: list[str] = []
-        async for names in self._disk.scan():
-            await self._going.wait()
-            without = await self._without_row(names)
-            known += len(names) - len(without)
-            unknown += len(without)
-            suspects += without[: SUSPECTS - len(suspects)]
+        known, unknown, suspects = await self._counted()
+        if not plausible(known, unknown):  # so it looks while a purge of nearly everything is under way, too
+            await self._clock.sleep(self._grace)
+            known, unknown, suspects = await self._counted()
         if not plausible(known, unknown):
             self._alarms.set(
                 ALARM, "disk", with_row=known, without_row=unknown, hint="run `tierproxy catalogue rebuild`"
@@ -245,6 +241,18 @@ class Scrub:
             await self._clock.sleep(self._grace)
             await self._judge_all(await self._without_row(suspects))
         self._tell_of_newer(self.counters.newer - before)
+
+    async def _counted(self) -> tuple[int, int, list[str]]:
+        """Files with a row, files without one, and the first of the latter."""
+        known = unknown = 0
+        suspects: list[str] = []
+        async for names in self._disk.scan():
+            await self._going.wait()
+            without = await self._without_row(names)
+            known += len(names) - len(without)
+            unknown += len(without)
+            suspects += without[: SUSPECTS - len(suspects)]
+        return known, unknown, suspects
 
     def _tell_of_newer(self, found: int) -> None:
         if not found:

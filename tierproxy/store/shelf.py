@@ -49,17 +49,17 @@ class Shelf:
         self._held = held
         self._stubbing = stubbing
         self.on_change: list[Callable[[ObjectName], None]] = []
-        self.on_news: list[Callable[[ObjectName], None]] = []
+        self.on_news: list[Callable[[ObjectName, Entry | None], None]] = []
 
-    def changed(self, name: ObjectName, old: Entry | None) -> None:
+    def changed(self, name: ObjectName, old: Entry | None, now: Entry | None = None) -> None:
         """loop. After the commit of a change to ``name``: nothing may serve ``old`` from now on; its blob is
-        removed."""
+        removed. ``now``: as of ``news``."""
         self._hot.drop(name)
         for alarm in ENDED_BY_A_CHANGE:
             self._alarms.clear(alarm, str(name))
         for forget in self.on_change:
             forget(name)
-        self.news(name)
+        self.news(name, now)
         if old is not None and old.blob is not None:
             self.remove(name.bucket, [(old.blob, old.blob_bytes)])
 
@@ -74,11 +74,11 @@ class Shelf:
         if kept is not None and kept[0].generation == generation:
             self._hot.put(replace(kept[0], state=State.CLEAN, alt_etag=alt_etag), kept[1])
 
-    def news(self, name: ObjectName) -> None:
+    def news(self, name: ObjectName, now: Entry | None = None) -> None:
         """loop. After a commit from which on ``name`` may look different in a listing or to HEAD: every change, and
-        what alt taught the catalogue."""
+        what alt taught the catalogue. ``now``: the row that was committed, where it is at hand."""
         for tell in self.on_news:
-            tell(name)
+            tell(name, now)
 
     def room(self) -> Room:
         """loop. The disk budget and what is used of it."""

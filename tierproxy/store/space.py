@@ -12,9 +12,13 @@ from typing import Self
 from tierproxy.config.sections import DiskSection
 from tierproxy.errors import DiskUnavailable, OutOfSpace
 from tierproxy.model import FreeSpace
+from tierproxy.ports import Reserve
 from tierproxy.rules.model import BucketBudget
+from tierproxy.store.room import NoReserve
 
 BLOCK = 4096
+FIRST = 256 * 1024  #: bytes of a body that are claimed before any of it has arrived
+FULL = "free space on the file system of the data directory"
 
 
 def footprint(size: int) -> int:
@@ -46,6 +50,10 @@ class Reservation:
         self._space.claim(-self._left, self._bucket)
         self._left = 0
 
+    def join(self, other: Reservation) -> None:
+        """What ``other`` has left is this one's from now on. Of the same bucket."""
+        self._left, other._left = self._left + other._left, 0
+
     def __enter__(self) -> Self:
         return self
 
@@ -53,6 +61,24 @@ class Reservation:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+class Arriving(Reservation):
+    """A claim for a body of ``size`` bytes that grows as they arrive, to twice what has: who announces much and sends
+    little holds little, and nothing is purged for what may never come (docs/decisions/0034-overload.md)."""
+
+    def __init__(self, space: Space, size: int, bucket: str = "") -> None:
+        super().__init__(space, 0, bucket)
+        self._size = size
+        self._covered = min(size, FIRST)
+
+    async def cover(self, arrived: int) -> None:
+        """So many are here: before the next are asked for, so that none is lost when there is no room for more. Raises
+        OutOfSpace, DiskUnavailable."""
+        if arrived >= self._covered < self._size:
+            wanted = min(self._size, max(2 * self._covered, arrived + FIRST))
+            self.join(await self._space.reserve_write(wanted - self._covered, self._bucket))
+            self._covered = wanted
 
 
 class Space:
@@ -66,9 +92,12 @@ class Space:
     """
 
     def __init__(
-        self, settings: DiskSection, used: int, free: Callable[[], FreeSpace], buckets: Mapping[str, int] | None = None
-    ) -> None:
-        """``used``: bytes of all blobs and parts; ``buckets``: bytes of blobs by bucket."""
+        self, settings: DiskSection, used: int, free: Callable[[], FreeSpace], buckets: Mapping[str, int] | None = None,
+        reserve: Reserve | None = None,
+    ) -> None:  # fmt: skip
+        """``used``: bytes of all blobs and parts; ``buckets``: bytes of blobs by bucket; ``reserve``: what is let go of
+        it is not for files."""
+        self._kept: Reserve = reserve or NoReserve()
         self._settings = settings
         self._budgets: dict[str, int] = {}
         self._free = free
@@ -128,22 +157,53 @@ class Space:
         grown = self.used - self._used_then
         return replace(found, free_bytes=max(0, found.free_bytes - grown)) if grown else found
 
+    def short(self) -> bool:
+        """loop. The file system is so full that its last room is the catalogue's: no file may take it."""
+        return self._kept.short and self._kept.shared
+
+    def admit_row(self) -> None:
+        """loop. Before a change that makes a new row, and before alt hears of it. Raises OutOfSpace when what is left
+        of the room of the catalogue is for deletes."""
+        if self._kept.short and self._kept.low:
+            raise OutOfSpace("the disk is full, and what was kept back for the catalogue is used up", hint=FULL)
+
     async def reserve_write(self, size: int, bucket: str = "") -> Reservation:
         """For a write: up to the hard limit. What can be purged is purged first. Raises OutOfSpace, DiskUnavailable."""
-        if self.closed:
-            raise DiskUnavailable("the disk is down")
+        self._refuse_down()
+        self._refuse_short(size)
         share = self._settings.hard_limit
         self._refuse_giants(size, bucket, share)
         try:
             return self._reserve(size, bucket, share)
         except OutOfSpace:
             await self.relieve(footprint(size), bucket)
+            self._refuse_down()  # it may have gone down meanwhile
             return self._reserve(size, bucket, share)
+
+    async def reserve_arriving(self, size: int, bucket: str = "") -> Arriving:
+        """For a write whose bytes come from a client, as ``reserve_write``. There has to be room for all of it beside
+        what is on disk, but no more than its beginning is claimed; ``Arriving.cover`` claims the rest. Raises
+        OutOfSpace, DiskUnavailable."""
+        self._refuse_giants(size, bucket, self._settings.hard_limit)
+        if not self._holds(size, bucket):
+            await self.relieve(footprint(size), bucket)
+            if not self._holds(size, bucket):
+                raise OutOfSpace(f"{footprint(size)} bytes do not fit beside what is on disk")
+        found = Arriving(self, size, bucket)
+        found.join(await self.reserve_write(min(size, FIRST), bucket))
+        return found
+
+    def _holds(self, size: int, bucket: str) -> bool:
+        """Beside what is on disk already, whatever else is on its way."""
+        limits = [(self._settings.max_bytes, ""), (self._budgets.get(bucket, math.inf), bucket)]
+        share, amount = self._settings.hard_limit, footprint(size)
+        return all(self.footprint(of) + amount <= most * share for most, of in limits)
 
     def reserve_fill(self, size: int, bucket: str = "") -> Reservation:
         """For a fill: never beyond max_bytes, a copy is not worth a refused write. Raises OutOfSpace,
         DiskUnavailable."""
         self._refuse_in_doubt()
+        self._refuse_short(size)
         self._refuse_giants(size, bucket, 1.0)
         return self._reserve(size, bucket, 1.0)
 
@@ -151,6 +211,7 @@ class Space:
         """For a prefetch: only below high water. Nothing that is on disk goes for what nobody has read yet, so no purge
         is asked for. Raises OutOfSpace, DiskUnavailable."""
         self._refuse_in_doubt()
+        self._refuse_short(size)
         amount, share = footprint(size), self._settings.high_water
         for most, of in ((self._settings.max_bytes, ""), (self._budgets.get(bucket, math.inf), bucket)):
             if self.claimed(of) + amount > most * share:
@@ -174,9 +235,18 @@ class Space:
         if bucket:
             self._reserved_of[bucket] += amount
 
+    def _refuse_down(self) -> None:
+        if self.closed:
+            raise DiskUnavailable("the disk is down")
+
     def _refuse_in_doubt(self) -> None:
         if self.strained:
             raise DiskUnavailable("the disk is in doubt")
+
+    def _refuse_short(self, size: int) -> None:
+        if self.short():
+            self.on_pressure(footprint(size) + self._kept.size - self._kept.left, "")
+            raise OutOfSpace("the disk is full: what room is left is the catalogue's", hint=FULL)
 
     def _refuse_giants(self, size: int, bucket: str, share: float) -> None:
         """What is larger than a whole budget: to purge for it would empty the disk and not make room."""

@@ -285,6 +285,7 @@ class Tally:
         """Write what is pending, some hundred objects at a time: PUTs get their turn in between. A failing catalogue
         costs no counts as long as there is room for them, and never a read. A crash in between costs the counts of the
         objects that were not written yet; those of one object are written together."""
+        self._forget_reads()
         async with self._flushing:
             pending, self._pending = self._pending, Pending(self._batch + 1)
             self._batch += 1
@@ -304,6 +305,12 @@ class Tally:
                 pieces.popleft()
                 for piece in pieces:  # what they hold is not all of its batches any more: corrections are written down
                     piece.first = self._pending.first
+
+    def _forget_reads(self) -> None:
+        """What is over: a range that comes now begins a read of its own."""
+        begin, recent = self._clock.monotonic() - self._window, self._recent
+        while recent and next(iter(recent.values()))[0] <= begin:
+            recent.popitem(last=False)
 
     def _known(self, name: ObjectName) -> bool:
         try:

@@ -25,7 +25,7 @@ from tierproxy.store.health import AltHealth
 from tierproxy.store.order import KeyOrder
 from tierproxy.store.patience import Patience, Sending
 from tierproxy.store.policies import Policies, WritePolicy
-from tierproxy.store.space import Reservation, Space
+from tierproxy.store.space import Arriving, Reservation, Space
 from tierproxy.store.tasks import Tasks
 from tierproxy.store.upload import UploadQueue
 from tierproxy.traffic import Visitor
@@ -67,12 +67,13 @@ class Writer:
 
     async def _write(self, call: Write) -> Written:
         self._buckets.require(call.name.bucket)
+        self._space.admit_row()
         policy = self.policy(call.name, call.ack, call.size, call.visitor)
         timings = Timings(self._clock)
         if policy.ack is Ack.ALT:
             return await self._around.write(call, timings)
         try:
-            reservation = await self._space.reserve_write(call.size, call.name.bucket)
+            reservation = await self._space.reserve_arriving(call.size, call.name.bucket)
         except DiskError:  # no room, or a disk that cannot even say so
             if policy.ack is Ack.DISK:
                 raise
@@ -81,7 +82,7 @@ class Writer:
         handed_over = False
         try:
             try:
-                await self._receive(call, staged, timings)
+                await self._receive(call, staged, reservation, timings)
             except DiskError as error:
                 if policy.ack is Ack.DISK:
                     raise
@@ -128,10 +129,15 @@ class Writer:
         finally:
             await staged.close()
 
-    async def _receive(self, call: Write, staged: Staged, timings: Timings) -> None:
+    async def _receive(self, call: Write, staged: Staged, reservation: Arriving, timings: Timings) -> None:
         with timings.phase("disk"):
             async for piece in call.body:
                 await staged.write(piece)
+                try:
+                    await reservation.cover(staged.size)
+                except DiskError:
+                    await staged.finish()  # all of it is hashed then: whoever goes on without the disk relies on it
+                    raise
             await staged.finish()
 
     async def _disk_only(self, content: Content, staged: Staged, reservation: Reservation, timings: Timings) -> Written:
@@ -152,6 +158,8 @@ class Writer:
         dirty = entry.with_blob(keeping.sealed, at=self._clock.now(), state=State.DIRTY)
         job = self._changes.job(dirty)
         if sending is None or not sending.pending:
+            if sending is not None:
+                await sending.give_up()  # it has just ended: nobody else will look how
             job = self._queue.lingering(job)
             with timings.phase("disk"):
                 return Written(await self._changes.commit(content, dirty, reservation, job, keeping), timings.phases)

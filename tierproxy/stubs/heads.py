@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from tierproxy.clock import SystemClock
 from tierproxy.config.sections import StubsSection
+from tierproxy.logs import event
 from tierproxy.model import ObjectName, Stub
-from tierproxy.offload import ThreadPool
+from tierproxy.offload import WatchedPool
 from tierproxy.ports import FileCalls, Offload, Stubs
 from tierproxy.stubs.database import Opener, StubDatabase, open_cache, throw_away
 from tierproxy.stubs.record import decode, encode, key_of
+
+log = logging.getLogger(__name__)
+PATIENCE = 10.0  #: seconds for the last changes
+MOST = 100_000  #: changes that wait
 
 
 class Heads:
@@ -70,7 +79,9 @@ class Heads:
             await self.flush()
 
     def drop(self, name: ObjectName) -> None:
-        self._changes[key_of(name)] = None
+        key = key_of(name)
+        if len(self._changes) < MOST or key in self._changes:  # else it stays: of a generation nobody asks for
+            self._changes[key] = None
 
     async def flush(self) -> None:
         """Those who wait for their turn go with the one who has it."""
@@ -89,13 +100,21 @@ class Heads:
         return self._database.bytes_used
 
     async def close(self) -> None:
-        """Idempotent."""
+        """Idempotent. Of a disk that hangs nothing is waited for: its thread may stay."""
         if self._closed:
             return
-        await self.flush()
-        self._closed = True
-        await self._threads.run(self._database.close)
-        await self._threads.close()
+        end = asyncio.get_running_loop().time() + PATIENCE
+        try:
+            async with asyncio.timeout_at(end):
+                await self.flush()
+                self._closed = True
+                await self._threads.run(self._database.close)
+        except TimeoutError:
+            self._closed = True
+            event(log, logging.WARNING, "stubs not closed, their disk hangs")
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(end):
+                await self._threads.close()
 
     async def _look(self, name: ObjectName, generation: int, look: Callable[[str], bytes | None]) -> Stub | None:
         key = key_of(name)
@@ -149,10 +168,15 @@ class NoStubs:
 async def open_stubs(section: StubsSection, directory: Path, files: FileCalls, *, anew: bool) -> Stubs:
     """The room ``section`` asks for. ``anew``: without the stubs that are there: a new catalogue may count generations
     again. Nor may they be there when there is room for some again."""
-    threads = ThreadPool("stubs", 1)
+    hands = threads()
     if section.max_bytes:
-        return await Heads.open(directory, int(section.max_bytes), files, threads, anew=anew)
+        return await Heads.open(directory, int(section.max_bytes), files, hands, anew=anew)
     if anew:
-        await threads.run(throw_away, directory, files)
-    await threads.close()
+        await hands.run(throw_away, directory, files)
+    await hands.close()
     return NoStubs()
+
+
+def threads() -> WatchedPool:
+    """The one of a room. It waits for its disk as long as that takes, but a process can end without it."""
+    return WatchedPool("stubs", 1, SystemClock(), patience=math.inf)

@@ -147,6 +147,11 @@ class CrashFiles(Files):
         node.changed = True
         node.written = size
 
+    def _after_allocate(self, _result: None, fd: int, _offset: int, size: int) -> None:
+        node = self._open[fd]
+        node.changed = True
+        node.written = max(node.written, size)
+
     def _after_fsync(self, _result: None, fd: int) -> None:
         node = self._open[fd]
         node.durable = _content(fd)

@@ -1,6 +1,6 @@
 """``tierproxy`` that kills its own process at a named point, and whose clock can be set from outside.
 
-    python -m tierproxy.testing.doomed [--kill POINT] [--clock FILE] serve --config tierproxy.toml
+    python -m tierproxy.testing.doomed [--kill POINT]... [--calls FILE] [--look FILE] [--clock FILE] serve --config FILE
 
 A point is DOOR:KIND:NTH:WHEN. DOOR and KIND are ``files`` and a method of ``disk.fsio.Files``, ``catalogue`` and a
 change of ``faulty_catalogue.CHANGES``, or ``alt`` and one of put, put_stream, delete, copy. At the NTH such call it
@@ -10,12 +10,17 @@ kills itself with SIGKILL, ``before`` the call does anything or ``after`` it did
     catalogue:publish:5:before   the file is durable, no row names it
     catalogue:publish:5:after    the row is durable, the client has no answer
     alt:put:3:after              alt has the object, the catalogue does not know
+
+The file of ``--calls`` has what was called how often, also after a SIGKILL; at SIGUSR1 the file of ``--look`` says
+which tasks and threads there are.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import functools
+import json
 import mmap
 import os
 import re
@@ -24,6 +29,7 @@ import struct
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +39,7 @@ from tierproxy.clock import SystemClock
 from tierproxy.disk.fsio import Files
 from tierproxy.ports import AltTier
 from tierproxy.testing.faulty_catalogue import CHANGES, FaultyCatalogue
+from tierproxy.testing.small_caches import remember
 
 T = TypeVar("T")
 ALT_CALLS = frozenset({"put", "put_stream", "delete", "copy"})
@@ -41,6 +48,8 @@ FILE_CALLS = frozenset(
 )  # fmt: skip
 KINDS = {"files": FILE_CALLS, "catalogue": CHANGES, "alt": ALT_CALLS}
 POINT = re.compile(r"(files|catalogue|alt):(\w+):([1-9]\d*):(before|after)")
+PLACES = tuple((door, kind) for door, kinds in KINDS.items() for kind in sorted(kinds))  #: in the file of calls
+COUNT = struct.Struct("<Q")
 OFFSET = struct.Struct("<d")
 
 
@@ -65,30 +74,56 @@ class Point:
         return cls(found[1], found[2], int(found[3]), found[4] == "after")
 
 
-class Doom:
-    """Counts calls, and ends the process at its point."""
+class CallsFile:
+    """How often each kind of call was made, in a file that outlives the process. One process writes, others read."""
 
-    def __init__(self, point: Point, end: Callable[[], None] | None = None) -> None:
-        self._point = point
+    SIZE = COUNT.size * len(PLACES)
+
+    def __init__(self, file: Path) -> None:
+        """Begins at nought."""
+        file.write_bytes(bytes(self.SIZE))
+        with file.open("r+b") as opened:
+            self._memory = mmap.mmap(opened.fileno(), self.SIZE)
+        self._offsets = {place: number * COUNT.size for number, place in enumerate(PLACES)}
+
+    def note(self, door: str, kind: str, calls: int) -> None:
+        COUNT.pack_into(self._memory, self._offsets[door, kind], calls)
+
+    @staticmethod
+    def read(file: Path) -> Counter[tuple[str, str]]:
+        """Those that were called; nothing where there is no such file."""
+        content = file.read_bytes() if file.exists() else b""
+        numbers = (count for (count,) in COUNT.iter_unpack(content))
+        return Counter({place: count for place, count in zip(PLACES, numbers, strict=False) if count})
+
+
+class Doom:
+    """Counts calls, and ends the process at the first of its points that it comes to."""
+
+    def __init__(self, *points: Point, end: Callable[[], None] | None = None, calls: CallsFile | None = None) -> None:
+        self._points = {(point.door, point.kind, point.nth): point for point in points}
+        self._places = {(point.door, point.kind) for point in points}
         self._end = end or _end
-        self._calls = 0
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._calls = calls
         self._mutex = threading.Lock()
 
     def about(self, door: str, kind: str) -> bool:
-        """Such calls are counted."""
-        return (door, kind) == (self._point.door, self._point.kind)
+        """It may end at such a call."""
+        return (door, kind) in self._places
 
     def meets(self, door: str, kind: str) -> bool:
         """A call; whether it is the one. Ends the process if it is not to happen any more."""
-        if not self.about(door, kind):
-            return False
-        point = self._point
         with self._mutex:
-            self._calls += 1
-            hit = self._calls == point.nth
-        if hit and not point.after:
+            count = self._counts[door, kind] = self._counts[door, kind] + 1
+            if self._calls is not None:
+                self._calls.note(door, kind, count)
+        point = self._points.get((door, kind, count))
+        if point is None:
+            return False
+        if not point.after:
             self._end()
-        return hit and point.after
+        return point.after
 
     def strike(self) -> None:
         """The call has happened."""
@@ -106,6 +141,8 @@ class DoomedFiles(Files):
         self._doom = doom
 
     def call(self, kind: str, function: Callable[..., T], *args: object) -> T:
+        if kind not in FILE_CALLS:
+            return super().call(kind, function, *args)
         last = self._doom.meets("files", kind)
         result = super().call(kind, function, *args)
         if last:
@@ -172,15 +209,38 @@ def set_clock(file: Path, seconds: float) -> None:
         os.close(descriptor)
 
 
-def doom_node(point: Point) -> None:
-    """Whatever node this process builds from now on ends it at ``point``."""
+def doom_node(doom: Doom) -> None:
+    """Whatever node this process builds from now on makes its calls under the eyes of ``doom``."""
     from tierproxy import wiring
+    from tierproxy.alt import opening
 
-    house, doom = cast(Any, wiring), Doom(point)
-    open_local, assemble, open_alt = house.open_local, house.assemble, house.open_alt
+    house, street = cast(Any, wiring), cast(Any, opening)
+    open_local, assemble, limited = house.open_local, house.assemble, street.Limited
     house.open_local = functools.partial(open_local, files=DoomedFiles(doom))
     house.assemble = lambda doors: assemble(replace(doors, catalogue=DoomedCatalogue(doors.catalogue, doom).port))
-    house.open_alt = lambda config, clock: DoomedAlt(open_alt(config, clock), doom)
+    street.Limited = lambda alt, *args, **kwargs: limited(DoomedAlt(alt, doom), *args, **kwargs)
+
+
+def show_what_runs(file: Path) -> None:
+    """From now on SIGUSR1 writes the names of this process' tasks and threads into ``file``."""
+
+    def look(_signal: int, _frame: object) -> None:
+        try:
+            tasks = Counter(_named(task) for task in asyncio.all_tasks(asyncio.get_running_loop()))
+        except RuntimeError:  # no loop runs
+            tasks = Counter()
+        threads = Counter(thread.name for thread in threading.enumerate())
+        half = file.with_suffix(".new")
+        half.write_text(json.dumps({"tasks": tasks, "threads": threads}))
+        half.rename(file)
+
+    signal.signal(signal.SIGUSR1, look)
+
+
+def _named(task: asyncio.Task[Any]) -> str:
+    """Its name; of one that has none, what it does."""
+    name, does = task.get_name(), task.get_coro()
+    return getattr(does, "__qualname__", name) if name.startswith("Task-") else name
 
 
 def use_clock(file: Path) -> None:
@@ -193,14 +253,23 @@ def use_clock(file: Path) -> None:
 
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kill", type=Point.parse, help="DOOR:KIND:NTH:before|after")
+    parser.add_argument(
+        "--kill", type=Point.parse, action="append", default=[], help="DOOR:KIND:NTH:before|after; of several the first"
+    )
+    parser.add_argument("--calls", type=Path, help="file that counts calls")
+    parser.add_argument("--look", type=Path, help="file that SIGUSR1 writes tasks and threads to")
     parser.add_argument("--clock", type=Path, help="file with the seconds the clock is off")
+    parser.add_argument("--names", type=int, default=0, help="how many names it remembers at most (0: as always)")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="what tierproxy is to do")
     options = parser.parse_args(arguments)
-    if options.kill is not None:
-        doom_node(options.kill)
+    if options.kill or options.calls is not None:
+        doom_node(Doom(*options.kill, calls=CallsFile(options.calls) if options.calls is not None else None))
+    if options.look is not None:
+        show_what_runs(options.look)
     if options.clock is not None:
         use_clock(options.clock)
+    if options.names:
+        remember(options.names)
     from tierproxy.cli import main as program
 
     sys.argv = ["tierproxy", *options.command]

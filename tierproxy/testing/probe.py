@@ -27,7 +27,7 @@ Message = MutableMapping[str, Any]
 App = Callable[
     [MutableMapping[str, Any], Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]
 ]
-PATIENCE = 10.0  #: real seconds a test waits for something that should have happened at once
+PATIENCE = 60.0  #: real seconds a test waits for something that should have happened at once
 
 
 class Ending(StrEnum):
@@ -155,6 +155,9 @@ class Call:
     def get_write_buffer_size(self) -> int:
         return 65536 if self._hold else 0
 
+    def progress(self) -> int:
+        return -self.get_write_buffer_size()
+
     def abort(self) -> None:
         self._aborted = True
 
@@ -177,7 +180,7 @@ class Call:
         """End what is still running, so that a failed test leaves no task."""
         assert self._task is not None
         self.leave()
-        await asyncio.wait({self._task}, timeout=PATIENCE)
+        await asyncio.wait({self._task}, timeout=10)
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 

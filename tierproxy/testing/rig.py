@@ -131,14 +131,17 @@ async def pieces(body: bytes, size: int) -> AsyncIterator[bytes]:
 async def rig(
     root: Path, *, alt: AltTier | None = None, clock: Clock | None = None, files: Files | None = None,
     check: bool = True, wrap: Callable[[Doors], Doors] = lambda doors: doors, shared: bool = False,
-    calls_clock: Clock | None = None, **sections: object,
+    calls_clock: Clock | None = None, reserve_size: int | None = 0, **sections: object,
 ) -> AsyncIterator[Rig]:  # fmt: skip
     """A started node; on the way out its invariants are checked and it is stopped in order. ``alt`` is not closed, so
     that a second rig on the same ``root`` finds it again. ``shared``: other processes find its version table.
-    ``calls_clock``: by which calls to the disk hang, the machine's unless a test says otherwise."""
+    ``calls_clock``: by which calls to the disk hang, the machine's unless a test says otherwise. ``reserve_size``: what
+    is kept back for the catalogue; None: as in a node."""
     backend = alt or MemoryAlt()
     time = clock or SystemClock()
-    node = stopped_node(root, backend, time, files, wrap, shared=shared, calls_clock=calls_clock, **sections)
+    node = stopped_node(
+        root, backend, time, files, wrap, shared=shared, calls_clock=calls_clock, reserve_size=reserve_size, **sections
+    )  # fmt: skip
     await node.start()
     one = Rig(node, backend, root)
     try:
@@ -152,19 +155,24 @@ async def rig(
 def stopped_node(
     root: Path, alt: AltTier, clock: Clock, files: Files | None = None,
     wrap: Callable[[Doors], Doors] = lambda doors: doors, *, shared: bool = False, calls_clock: Clock | None = None,
-    **sections: object,
+    reserve_size: int | None = 0, **sections: object,
 ) -> Node:  # fmt: skip
     """A node without a server, not started. ``wrap`` may replace implementations of ports."""
-    opener = _opener(config_for(root, **sections), cast(AltTier, Kept(alt)), clock, files, wrap, shared, calls_clock)
+    opener = _opener(
+        config_for(root, **sections), cast(AltTier, Kept(alt)), clock, files, wrap, shared, calls_clock, reserve_size
+    )  # fmt: skip
     return Node(opener, lambda _parts: None)
 
 
 def _opener(
     config: Config, alt: AltTier, clock: Clock, files: Files | None, wrap: Callable[[Doors], Doors], shared: bool,
-    calls_clock: Clock | None,
+    calls_clock: Clock | None, reserve_size: int | None,
 ) -> Callable[[], Awaitable[Parts]]:  # fmt: skip
     async def open_parts() -> Parts:
-        return assemble(wrap(await open_local(config, alt, clock, files, shared=shared, calls_clock=calls_clock)))
+        doors = await open_local(
+            config, alt, clock, files, shared=shared, calls_clock=calls_clock, reserve_size=reserve_size
+        )  # fmt: skip
+        return assemble(wrap(doors))
 
     return open_parts
 

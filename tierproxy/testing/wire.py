@@ -19,7 +19,7 @@ from tierproxy.s3api.auth import Authenticator, Open
 from tierproxy.s3api.ports import Store
 from tierproxy.server import ObjectServer
 
-PATIENCE = 10.0  #: real seconds a test waits for the other side of a socket
+PATIENCE = 60.0  #: real seconds a test waits for the other side of a socket
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "uvloop": uvloop.new_event_loop,
