@@ -261,23 +261,26 @@ class WatchedPool:
         self._timer = self._clock.call_later(min(LONGEST_PAUSE, self.patience / LOOKS), self._look)
 
     def _look(self) -> None:
-        """Give up what takes too long. A thread that is lost is replaced, so that those who wait behind it go on."""
+        """Give up what takes too long. A thread that is lost is replaced, so that those who wait behind it go on: when
+        all are given up that waited too long, else it would begin with one of them."""
         self._timer = None
         now = self._now()
-        for job in list(self._under_way):
-            waited = now - job.since
-            if waited > self.patience:
-                self._overdue(job, waited)
+        waits = [(job, job.since) for job in list(self._under_way)]
+        lost = sum(self._overdue(job, since, now - since) for job, since in waits if now - since > self.patience)
+        for _ in range(lost):
+            if len(self._under_way) > self._live:
+                self._start_thread()
         if self._under_way:
             self._look_later()
             if self._short:
                 self._start_thread()
         self.on_look()
 
-    def _overdue(self, job: _Job, waited: float) -> None:
+    def _overdue(self, job: _Job, since: float, waited: float) -> bool:
+        """Whether a thread is lost to it."""
         with self._mutex:
-            if job not in self._under_way:
-                return  # it has just ended
+            if job not in self._under_way or job.since != since:
+                return False  # it has just ended, or begun
             self._under_way.discard(job)
             job.over = True
             running = job.worker is not None
@@ -287,9 +290,8 @@ class WatchedPool:
         why = f"a call has not returned for {waited:.1f} s" if running else f"no thread was free for {waited:.1f} s"
         _give_up(job, DiskHangs(why))
         if running:
-            if len(self._under_way) > self._live:
-                self._start_thread()
             self.on_hang(why)
+        return running
 
     # ------------------------------------------------------------ in threads
 

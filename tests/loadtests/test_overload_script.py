@@ -16,7 +16,7 @@ def test_too_much_of_everything_costs_the_quiet_client_nothing(tmp_path: Path) -
         "overload.py", "--only", "flood", "slow writers", "queue", "--flood", "800", "--slow", "100", "--seconds", "2",
         "--cold", "100", "--dir", tmp_path,
     )  # fmt: skip
-    assert output.splitlines()[-1].startswith("OK: 3 scenes of too much")
+    assert output.splitlines()[-1].startswith("OK: 6 scenes of too much")
     assert not list(tmp_path.iterdir())
 
 

@@ -15,6 +15,7 @@ export const WHAT_TO_DO = {
   "purge waits for a confirmation": "Look at the purge preview, then confirm the run or cancel it.",
   "rules not usable": "Correct the rule file; it is picked up by itself. The old rules stay in force.",
   "rule over its regret budget": "Make the rule narrower, or its times longer.",
+  "catalogue has no room": "Free space on the file system of the data directory. Nothing new is kept on it until then.",
   "disk budget cannot be met": "Repair S3, loosen the rules, or raise the disk budget if the file system has room.",
   "history is not being written": "Make room on the disk. Mail is not affected; what-if has a gap until then.",
   "files do not belong to the catalogue": "Stop. Put the right catalogue back, or run tierproxy catalogue rebuild.",
