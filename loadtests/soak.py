@@ -63,7 +63,7 @@ BOUNDS = (
     Bound("sockets", "", 4.0, "connections to S3 are pooled, and their number follows the last burst"),
     Bound("files without a name", "", 4.0, "small blobs stay open between reads and are let go of at the next sweep"),
     Bound("other descriptors", "", 1.0, "there is no reason for one more"),
-    Bound("threads", "", 1.0, "pools are full after the warm-up"),
+    Bound("threads", "", 1.0, "pools are full after the warm-up; the most counts, for idle ones end", peaks=True),
     Bound("uploads pending", "", 4.0, "the queue is empty again before the next fault"),
     Bound("staged files", "", 1.0, "as many as bodies are arriving"),
 )

@@ -13,12 +13,14 @@ MOST_POINTS = 240  #: for pairs: 28,680 slopes
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """What a series may grow by over the time measured. ``why``: for people."""
+    """What a series may grow by over the time measured. ``why``: for people. ``peaks``: what may grow is the most there
+    was until then, the warm-up included: of what goes when it is idle and comes again when it is wanted."""
 
     name: str
     unit: str
     growth: float
     why: str
+    peaks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,9 @@ def slope(points: Sequence[tuple[float, float]]) -> float:
 def judge(bound: Bound, points: Sequence[tuple[float, float]]) -> Flat:
     """``points``: seconds since the start, and values. What came before the end of the warm-up does not count."""
     end = points[-1][0]
+    if bound.peaks:
+        peaks = itertools.accumulate((value for _, value in points), max)
+        points = [(at, peak) for (at, _), peak in zip(points, peaks, strict=True)]
     warm = [point for point in points if point[0] >= end * WARM_UP]
     quarter = max(1, len(warm) // 4)
     values = [value for _, value in warm]

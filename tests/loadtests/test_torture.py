@@ -164,3 +164,8 @@ def test_a_leak_is_seen_through_noise_and_a_burst_is_not_taken_for_one(parts) ->
     assert not parts.flatness.judge(bound, leak).holds
     warm = [(at, value + min(at, 90) * 1.0) for at, value in still]
     assert parts.flatness.judge(bound, warm).holds, "what grows while it warms up is no leak"
+    refilled = [(at, 47.0 if at < 60 else 42 + (at - 60) // 48) for at, _ in still]
+    assert not parts.flatness.judge(bound, refilled).holds
+    pool = parts.flatness.Bound("threads", "", 2.0, "none", peaks=True)
+    assert parts.flatness.judge(pool, refilled).holds, "a pool is as full again as it was"
+    assert not parts.flatness.judge(pool, leak).holds
