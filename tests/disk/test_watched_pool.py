@@ -172,6 +172,30 @@ async def test_what_waits_for_a_thread_too_long_is_given_up_and_never_begun() ->
         assert made == []
 
 
+async def test_a_thread_that_replaces_a_lost_one_begins_nothing_that_has_waited_too_long() -> None:
+    async with pool(1) as (threads, clock):
+        stand, made = Stand(), list[int]()
+        first = later(threads.run(stand))
+        await stand.standing()
+        waiting = [later(threads.run(made.append, number)) for number in range(20)]
+        await asyncio.sleep(0)
+        begun = list[int]()
+        start = threads._start_thread
+
+        def replace() -> None:
+            begun.append(threads.under_way)
+            start()
+
+        threads._start_thread = replace  # type: ignore[method-assign]
+        await clock.advance(PATIENCE + 1.5)
+        outcomes = await asyncio.gather(first, *waiting, return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} == {DiskHangs}
+        assert begun == [], "there was nothing left to begin"
+        stand.go()
+        await until(lambda: not threads.stuck)
+        assert made == []
+
+
 async def test_the_number_of_calls_that_hang_is_bounded_and_then_who_asks_is_told_at_once() -> None:
     async with pool(2) as (threads, clock):
         stands = list[Stand]()

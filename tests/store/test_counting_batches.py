@@ -234,3 +234,20 @@ def test_what_is_remembered_for_ranges_is_bounded_in_batches_too(monkeypatch: py
     plain, batched = both(steps, CountingSection(scan_objects=0))
     assert batched.counters.reads == plain.counters.reads
     assert batched.counters.reads[Reason.PERSON] == 5
+
+
+def test_a_read_is_remembered_for_its_ranges_no_longer_than_the_window() -> None:
+    bench = Bench(CountingSection(range_window=Duration(10), scan_objects=0))
+
+    async def play() -> None:
+        await bench.batched(lot(0, 1, ranged=True))
+        await bench.flush(False)
+        await bench.clock.advance(6)
+        await bench.batched(lot(1, 1, ranged=True))
+        await bench.flush(False)
+        assert len(bench.tally._recent) == 2
+        await bench.clock.advance(6)
+        await bench.flush(False)
+        assert [name.key for _, name in bench.tally._recent] == [KEYS[1]]
+
+    asyncio.run(play())

@@ -136,6 +136,14 @@ async def takes_files(r: Rig) -> None:
     assert (await r.put("again", BODY, ack=Ack.DISK)).entry.blob is not None
 
 
+async def recovers(r: Rig, others: Filler) -> None:
+    """Once somebody has made room."""
+    others.leave()
+    await settled(r, lambda: not alarmed(r))
+    assert whole(r)
+    await takes_files(r)
+
+
 async def prepared(r: Rig) -> None:
     for key in ("read", "changed", "deleted.1", "deleted.2", "deleted.3"):
         assert (await r.put(key, BODY)).entry.tiers == ("disk", "alt")
@@ -160,10 +168,7 @@ async def test_a_disk_that_is_full_to_the_last_byte_stops_nothing_but_copies(tmp
             others.take_all()  # whatever was let go and not used
             await goes_on(r, alt, "2")
             await refuses_files(r, alt)
-            others.leave()
-            await settled(r, lambda: not alarmed(r))
-            assert whole(r)
-            await takes_files(r)
+            await recovers(r, others)
             await r.drained()
 
 
@@ -179,9 +184,7 @@ async def test_a_disk_without_inodes_stops_nothing_but_copies(tmp_path: Path, ki
             others.take_all()
             await goes_on(r, alt, "2")
             await refuses_files(r, alt)
-            others.leave()
-            await settled(r, lambda: not alarmed(r))
-            await takes_files(r)
+            await recovers(r, others)
 
 
 @KINDS
@@ -205,10 +208,7 @@ async def test_a_node_that_is_killed_on_a_full_disk_starts_on_it(tmp_path: Path,
             assert await r.get("new.1.0") == BODY
             await goes_on(r, alt, "2")
             await refuses_files(r, alt)
-            others.leave()
-            await settled(r, lambda: not alarmed(r))
-            assert whole(r)
-            await takes_files(r)
+            await recovers(r, others)
 
 
 @KINDS
@@ -289,7 +289,4 @@ async def test_a_directory_from_before_gets_its_reserve_when_there_is_room(tmp_p
             await until(lambda: alarmed(r))
             with pytest.raises(OutOfSpace):
                 await r.put("refused", BODY, ack=Ack.DISK)
-            others.leave()
-            await settled(r, lambda: not alarmed(r))
-            assert whole(r)
-            await takes_files(r)
+            await recovers(r, others)
