@@ -23,7 +23,7 @@ Prepare = Callable[[sqlite3.Connection], None]
 
 LOOP_CACHE_KIB = 64 * 1024
 WRITER_CACHE_KIB = 64 * 1024
-READER_CACHE_KIB = 8 * 1024
+READER_CACHE_KIB = 24 * 1024
 PLAN_NICE = 15  #: of 19: plans take what reads leave
 
 
