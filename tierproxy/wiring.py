@@ -141,7 +141,7 @@ def assemble(doors: Doors) -> Parts:
     )
     lookup = Lookup(
         catalogue=catalogue, alt=guarded, buckets=buckets, policies=policies, order=order, shelf=shelf, tasks=tasks,
-        clock=clock, alarms=alarms, space=space,
+        clock=clock, alarms=alarms, space=space, late=config.alt.request_timeout,
     )  # fmt: skip
     choice = FillChoice(policies, clock)
     flights = Flights(

@@ -1,14 +1,13 @@
-"""``python -m tierproxy.wiring_worker CHANNEL SOCKET PARENT``: the program of a hit worker, started by the node alone.
+"""``python -m tierproxy.wiring_worker CHANNEL SOCKET``: the program of a hit worker, started by the node alone.
 
-The first two are numbers of descriptors it inherits. Its configuration comes over the channel: secrets are neither in
-its arguments nor in its environment. Nothing is imported here that a worker does not need.
+These are numbers of descriptors it inherits, and it ends when the node does (``tierproxy.leash``). Its configuration
+comes over the channel: secrets are neither in its arguments nor in its environment. Nothing is imported here that a
+worker does not need.
 """
 
 from __future__ import annotations
 
-import ctypes
 import logging
-import os
 import pickle
 import signal
 import socket
@@ -40,13 +39,11 @@ from tierproxy.server.descriptors import kept_descriptors
 from tierproxy.server.worker import Worker
 
 log = logging.getLogger(__name__)
-PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: list[str]) -> int:
     """Its exit code."""
-    channel, bound, parent = (int(argument) for argument in arguments)
-    follow(parent)
+    channel, bound = (int(argument) for argument in arguments)
     # A terminal's Ctrl-C and a supervisor's TERM reach every process of the service: the node says when to stop.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -60,15 +57,6 @@ def main(arguments: list[str]) -> int:
         event(log, logging.ERROR, "hit worker failed", error=error)
         return 1
     return 0
-
-
-def follow(parent: int) -> None:
-    """Linux ends this process when the one that started it ends (prctl(2)): the end of the channel would be seen as
-    well, but not by a process that hangs. Raises SystemExit when that one has ended already."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        raise SystemExit(1)
 
 
 def setup_of(config: Config) -> bytes:

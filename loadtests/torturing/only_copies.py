@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 from contextlib import closing
 
 from ledger import ERROR, GONE, outcome_of
@@ -17,7 +18,8 @@ from torturing.wide_client import WideClient
 from torturing.world import World
 
 ALARM = "only copy damaged"
-WAYS = (flip, shorten, remove)
+Way = Callable[[str, random.Random], None]
+WAYS: tuple[Way, ...] = (flip, shorten, remove)
 OBJECTS = 9
 ALARMING = 20.0  #: seconds until the alarm is in the log
 NAMES = {flip: "bits flipped in only copies", shorten: "only copies truncated", remove: "only copies deleted"}
@@ -55,8 +57,8 @@ def _write(world: World, client: WideClient, contents: Contents, chance: random.
     world.ledger.acknowledge(key, written.digest, "PUT while S3 is down")
 
 
-def _damage(world: World, tally: Tally, chance: random.Random, keys: list[str]) -> set[str]:
-    directory, damaged = DataDirectory(world.node.data), set()
+def _damage(world: World, tally: Tally, chance: random.Random, keys: list[str]) -> dict[str, Way]:
+    directory, damaged = DataDirectory(world.node.data), dict[str, Way]()
     with world.node.catalogue() as catalogue:
         for number, key in enumerate(keys[: OBJECTS * 2 // 3]):
             entry = catalogue.find(named(key))
@@ -66,16 +68,19 @@ def _damage(world: World, tally: Tally, chance: random.Random, keys: list[str]) 
             way = WAYS[number % len(WAYS)]
             way(str(directory.blob(entry.blob)), chance)
             tally.faults[NAMES[way]] += 1
-            damaged.add(key)
+            damaged[key] = way
     return damaged
 
 
-def _read(world: World, tally: Tally, damaged: set[str], keys: list[str]) -> None:
-    """A damaged one is answered 503, or cut where the damage is found on the way; the others with their bytes."""
+def _read(world: World, tally: Tally, damaged: dict[str, Way], keys: list[str]) -> None:
+    """A damaged one is answered 503, or cut where the damage is found on the way; the others with their bytes. So are
+    those of which the flipped bit was none of the body's: a small body is read without its trailer."""
     with closing(WideClient(world.node.door)) as client:
         for key in keys:
             found = outcome_of(lambda key=key: client.read(named(key))[1])  # type: ignore[misc]
-            if key in damaged and (not found.startswith(ERROR) or ": 404 " in found):
+            if damaged.get(key) is flip and found in world.ledger.allowed[key]:
+                tally.seen["a bit flipped beside the body"] += 1
+            elif key in damaged and (not found.startswith(ERROR) or ": 404 " in found):
                 tally.fail(Wrong.BYTES if found else Wrong.LOST, f"a damaged only copy was answered {found[:200]}", key)
             if key not in damaged and found not in world.ledger.allowed[key]:
                 tally.fail(Wrong.LOST, f"beside damaged ones: {found[:200]}", key)

@@ -33,7 +33,7 @@ class Volume:
 
     def fill(self, leave: int) -> None:
         """Somebody else's file takes all room but ``leave`` bytes."""
-        with (self.root / FILLER).open("ab", buffering=0) as file, suppress(OSError):
+        with suppress(OSError), (self.root / FILLER).open("ab", buffering=0) as file:
             while True:
                 found = os.statvfs(self.root)
                 free = found.f_bavail * found.f_frsize - leave
@@ -44,8 +44,8 @@ class Volume:
     def starve(self) -> None:
         """Somebody else's files take all inodes."""
         directory = self.root / f"{FILLER}-many"
-        directory.mkdir(exist_ok=True)
         with suppress(OSError):
+            directory.mkdir(exist_ok=True)
             for number in range(10**6):
                 (directory / str(number)).touch()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -175,7 +175,11 @@ def write_rules(path: Path, chance: random.Random) -> None:
 
 
 def _free_port() -> int:
-    """The node is killed and started again: clients and commands find it where it was."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """The node is killed and started again: clients and commands find it where it was. None that the kernel gives to
+    connections: one of these would have it while the node is down."""
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        with socket.socket() as listener, suppress(OSError):
+            port = random.SystemRandom().randrange(1024, first)
+            listener.bind(("127.0.0.1", port))
+            return port

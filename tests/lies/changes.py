@@ -149,6 +149,7 @@ async def mended(world: World, way: Way, trial: Trial, *, denied: bool = False) 
     wrong = []
     await world.healed()
     first = await read(world, trial.name)
+    await world.settled(trial.name)
     row = world.row(trial.name)
     if row is not None and row.state is not State.CLEAN:
         wrong.append(f"the row is {row.state}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import socket
@@ -13,6 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import pytest
 from cryptography import x509
@@ -208,6 +210,38 @@ async def test_an_idle_tls_client_does_not_hold_up_the_stop(tmp_path: Path) -> N
         async with asyncio.timeout(60):
             await server.stop(300)
         idle.close()
+
+
+@on_both_loops
+async def test_a_connection_that_has_ended_is_gone_and_not_garbage(tmp_path: Path) -> None:
+    """With TLS each kept hundreds of kilobytes until the next full collection."""
+    certificate, key = write_certificate(tmp_path, "one")
+    gc.collect()
+    gc.disable()
+    try:
+        async with served(address="127.0.0.1:0", tls_certificate=certificate, tls_key=key) as server:
+            await is_gone(await left(server, 1), server)
+            await is_gone(await left(server, 3), server)
+    finally:
+        gc.enable()
+
+
+async def left(server: ObjectServer, requests: int) -> ref[Any]:
+    """The server's side of a connection whose client sent ``requests`` at once, and left at the first answer."""
+    assert server.address is not None
+    reader, writer = await asyncio.open_connection(*server.address, ssl=client_context())
+    writer.write(GET.replace(b"connection: close\r\n", b"") * requests)
+    assert await reader.readuntil(b"ok")
+    (connection,) = server._state.connections
+    writer.transport.abort()
+    return ref(connection)
+
+
+async def is_gone(connection: ref[Any], server: ObjectServer) -> None:
+    async with asyncio.timeout(60):
+        await server._state.empty.wait()
+        while connection() is not None:
+            await asyncio.sleep(0.001)
 
 
 @on_both_loops

@@ -24,7 +24,7 @@ from tierproxy.config.sections import ListenSection
 from tierproxy.config.values import Duration
 from tierproxy.errors import ConfigError
 from tierproxy.server import ObjectServer, workers
-from tierproxy.server.listeners import bind_shared
+from tierproxy.server.listeners import bind_shared, bind_tcp
 from tierproxy.testing.certificates import write_certificate
 from tierproxy.testing.wire import Client, connected, on_both_loops, until
 
@@ -475,6 +475,49 @@ async def test_workers_end_with_a_node_that_was_killed(tmp_path: Path) -> None:
     node.kill()
     await node.wait()
     await until(lambda: not any(running(pid) for pid in pids))
+
+
+STARTING = """
+import asyncio
+import sys
+from tierproxy.clock import SystemClock
+from tierproxy.server.listeners import bind_shared
+from tierproxy.server.workers import Workers
+from tierproxy.store.alarms import AlarmBoard
+
+
+async def main():
+    workers = Workers(
+        command=[sys.executable, "-c", "import signal; signal.pause()"], setup=bytes, adopt=None, served=None,
+        stand_in=None, clock=SystemClock(), alarms=AlarmBoard(),
+    )
+    (bound,) = bind_shared("127.0.0.1:0", 1)
+    bound.listen()
+    starting = asyncio.ensure_future(workers.start([bound]))
+    while not workers.states:
+        await asyncio.sleep(0)
+    print(workers.states[0].pid, *bound.getsockname(), flush=True)
+    await starting
+
+
+asyncio.run(main())
+"""
+
+
+async def test_a_worker_that_is_still_starting_does_not_keep_the_address_of_a_killed_node() -> None:
+    """The next node was refused by "Address already in use"."""
+    node = await asyncio.create_subprocess_exec(sys.executable, "-c", STARTING, stdout=asyncio.subprocess.PIPE)
+    assert node.stdout is not None
+    pid, host, port = (await node.stdout.readline()).decode().split()
+    try:
+        await until(lambda: b"pause" in Path(f"/proc/{pid}/cmdline").read_bytes().rpartition(b"\0-c")[2])
+        node.kill()
+        await node.wait()
+        await until(lambda: not running(int(pid)))
+        bind_tcp(f"{host}:{port}").close()
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
 
 
 def running(pid: int) -> bool:

@@ -8,7 +8,6 @@ import os
 import selectors
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -17,6 +16,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from tierproxy.errors import TierproxyError
+from tierproxy.leash import leashed
 from tierproxy.ports import Offload
 from tierproxy.wire.rules import Fault
 from tierproxy.wire.whatif import Progress
@@ -26,6 +26,7 @@ TAIL = 4096  #: bytes of stderr that are kept for the error
 LONGEST = 65_536  #: bytes of one line of stderr
 PATIENCE = 5.0  #: seconds from the polite signal to the one that cannot be refused
 PIECE = 65_536
+NICE = 15  #: of 19: long work takes what the node leaves
 FAULTS = TypeAdapter(list[Fault])
 
 Tell = Callable[[Progress], None]
@@ -81,9 +82,9 @@ def _progress(line: bytes) -> Progress | None:
 class Child:
     """One run of a program: ``wish`` on its stdin, a JSON document from its stdout, progress from its stderr.
 
-    ``attend`` blocks and belongs to a thread, which is what the kernel takes for the parent (see ``leash``); ``end``
-    may be called from any. The process is the head of a group of its own: a Ctrl-C in the node's terminal does not
-    reach it, and its own children end with it.
+    ``attend`` blocks and belongs to a thread, which is what the kernel takes for the parent (``tierproxy.leash``);
+    ``end`` may be called from any. The process is the head of a group of its own: a Ctrl-C in the node's terminal does
+    not reach it, and its own children end with it.
     """
 
     def __init__(self, command: Sequence[str], wish: bytes, tell: Tell) -> None:
@@ -164,15 +165,15 @@ class Child:
 
 
 def _started(command: Sequence[str], wish: bytes) -> subprocess.Popen[bytes]:
-    leash = [sys.executable, "-m", "tierproxy.admin.leash", str(os.getpid())]
     wishes = os.memfd_create("wish")  # of any size, nobody waits for its reader, and nothing is left on a disk
     try:
         with open(wishes, "r+b", closefd=False) as file:
             file.write(wish)
         os.lseek(wishes, 0, os.SEEK_SET)
         return subprocess.Popen(  # noqa: S603  the command is ours, and there is no shell
-            [*leash, *command], stdin=wishes, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-        )
+            [*leashed(NICE), *command],
+            stdin=wishes, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
     except OSError as error:
         raise ChildFailed(f"cannot start another process: {error.strerror}") from error
     finally:

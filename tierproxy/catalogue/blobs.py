@@ -17,7 +17,7 @@ VICTIMS = (
 DROP = (
     "UPDATE entry SET blob = NULL, blob_bytes = 0, purged_at = ?, purged_by = ?, purged_run = NULL, "
     "visits = 0, main = 0, queued_at = NULL "
-    "WHERE bucket = ? AND key = ? AND generation = ? AND blob = ? AND state = 'clean'"
+    "WHERE bucket = ? AND key = ? AND generation = ? AND blob = ? AND state IN ('clean', 'suspect')"
 )
 
 
@@ -38,4 +38,4 @@ class Blobs:
 def _drop(connection: sqlite3.Connection, name: ObjectName, generation: int, blob: str, by: str, at: float) -> None:
     dropped = connection.execute(DROP, (at, by, *name, generation, blob))
     if not dropped.rowcount:
-        raise stale(name, f"clean generation {generation} with blob {blob}", current(connection, name))
+        raise stale(name, f"clean or suspect generation {generation} with blob {blob}", current(connection, name))

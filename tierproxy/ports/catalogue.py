@@ -105,7 +105,8 @@ class Catalogue(Counting, Planning, Purging, Protocol):
         ...
 
     async def drop_blob(self, name: ObjectName, generation: int, blob: str, *, by: str, at: float) -> None:
-        """A repair: CLEAN row of that generation and blob -> no blob, purged_at, purged_by. Purges: ``drop_blobs``."""
+        """A repair: CLEAN or SUSPECT row of that generation and blob -> no blob, purged_at, purged_by. Purges:
+        ``drop_blobs``."""
         ...
 
     def victims(self, limit: int) -> list[Entry]:

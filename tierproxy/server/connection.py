@@ -124,8 +124,16 @@ class Connection(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         if self._parting is not None:
             self._parting.end()
+        self._let_go()
         if not self.connections:
             self._all.empty.set()
+
+    def _let_go(self) -> None:
+        """A request and its connection know each other: together they would stay until garbage is collected, with TLS
+        hundreds of kilobytes each. An app that is still at it needs neither the request's place here nor its scope."""
+        self.cycle = None  # type: ignore[assignment]
+        self.scope = None  # type: ignore[assignment]
+        self.pipeline.clear()
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser. Bytes of an unfinished head, or of a body nobody reads, do not prolong the deadline."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tierproxy.errors import ConfigError
+from tierproxy.leash import leashed
 from tierproxy.logs import event
 from tierproxy.ports import Alarms, Clock
 from tierproxy.s3api.lane.ports import Served
@@ -140,8 +141,8 @@ async def _exited(process: subprocess.Popen[bytes]) -> None:
 
 
 class Workers:
-    """``command``: of a worker, to which the numbers of two descriptors (channel, listening socket) and the node's
-    process are added. ``setup``: what it is sent first. ``adopt``: takes a passed connection, its descriptor, the bytes
+    """``command``: of a worker, to which the numbers of two descriptors (channel, listening socket) are
+    added. ``setup``: what it is sent first. ``adopt``: takes a passed connection, its descriptor, the bytes
     read of it, where it is from, and who passed it. ``served``: is told what a worker has served. ``stand_in``: is told
     whether there is nobody at a place."""
 
@@ -242,7 +243,7 @@ class Workers:
         numbers = [theirs.fileno(), bound.fileno()]
         try:
             started = subprocess.Popen(  # noqa: S603  this program's own
-                [*self._command, *map(str, numbers), str(os.getpid())], pass_fds=numbers, stdin=subprocess.DEVNULL
+                [*leashed(), *self._command, *map(str, numbers)], pass_fds=numbers, stdin=subprocess.DEVNULL
             )
         except OSError:
             mine.close()

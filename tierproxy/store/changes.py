@@ -150,6 +150,7 @@ class Changes:
         finally:
             row = self._catalogue.find(current.name)
             if row is not None and row.state is State.SUSPECT:  # nothing near may speak for it before alt was asked
+                self._lookup.doubtful(current.name)
                 self._shelf.changed(current.name, None)
 
     async def _suspect(self, current: Entry) -> None:

@@ -41,8 +41,9 @@ class Lookup:
 
     def __init__(
         self, *, catalogue: Catalogue, alt: AltTier, buckets: Buckets, policies: Policies, order: KeyOrder,
-        shelf: Shelf, tasks: Tasks, clock: Clock, alarms: Alarms, space: Space,
+        shelf: Shelf, tasks: Tasks, clock: Clock, alarms: Alarms, space: Space, late: float = 0.0,
     ) -> None:  # fmt: skip
+        """``late``: seconds in which alt may still do what it was asked to by somebody who did not hear its answer."""
         self._catalogue = catalogue
         self._alt = alt
         self._buckets = buckets
@@ -53,6 +54,9 @@ class Lookup:
         self._clock = clock
         self._alarms = alarms
         self._space = space
+        self._late = late
+        self._begun = clock.monotonic()  # an earlier process, which was killed, may have asked until now
+        self._doubts: LRUCache[ObjectName, float] = LRUCache(FRESH_NAMES)  # since when a change may be on its way
         self._replaced: set[ObjectName] = set()
         self.changes = RecentChanges()
         shelf.on_change.append(self.changes.note)
@@ -129,7 +133,9 @@ class Lookup:
             self._replaced.discard(name)
 
     async def settled(self, name: ObjectName) -> Entry | None:
-        """SUSPECT -> what alt holds. Raises AltError: then nobody can say which content is the right one."""
+        """SUSPECT -> what alt holds. Raises AltError: then nobody can say which content is the right one. That alt
+        still holds the old content is believed for this time, and not for good, as long as the new one may be on its
+        way: then the row stays SUSPECT."""
         async with self._order.hold(name):
             row = self._catalogue.find(name)
             if row is None or row.state is State.DELETING:
@@ -203,6 +209,10 @@ class Lookup:
         changed since, it has: nobody else writes there."""
         self._attempts[name] = size, etag
 
+    def doubtful(self, name: ObjectName) -> None:
+        """loop. The row is SUSPECT from now on: alt was asked for a change, and did not say what became of it."""
+        self._doubts[name] = self._clock.monotonic()
+
     def shown(self, name: ObjectName) -> None:
         """loop. Alt has shown what the row says: whatever it said before is over."""
         for alarm in CONTRADICTED:
@@ -263,7 +273,8 @@ class Lookup:
                 await self.missing(row.name, row)
             return await self._send_again(row)
         if found.etag == row.alt_etag and found.size == row.size:
-            await self._catalogue.settle(row.name, row.generation)
+            if self._clock.monotonic() - self._doubts.get(row.name, self._begun) >= self._late:
+                await self._catalogue.settle(row.name, row.generation)
             return replace(row, state=State.CLEAN)
         entry = self._entry(found)
         old = await self._catalogue.publish(entry)

@@ -196,9 +196,10 @@ class Reader:
         return ContentReading(entry, range, Outcome.DISK, content, timings, tier=Tier.DISK)
 
     def _warm(self, entry: Entry, content: bytes) -> None:
-        """Keep it in memory, unless the object changed while its blob was read."""
+        """Keep it in memory, unless the object changed while its blob was read, or alt has to be asked each time."""
         now = self._catalogue.find(entry.name)
-        if now is not None and now.generation == entry.generation and now.blob is not None:
+        same = now is not None and now.generation == entry.generation and now.blob is not None
+        if same and now is not None and now.state is not State.SUSPECT:
             self._hot.put(entry, content)
 
     async def _miss(

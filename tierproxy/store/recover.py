@@ -3,7 +3,8 @@
 Everything that must be right before the first request is O(what was in flight), never O(objects): staged files and
 parts
 nobody knows are removed. The journal needs nothing: DIRTY and DELETING rows are the queue's, and it starts with them.
-SUSPECT rows are settled in the background (a read settles its own first); files without rows are the scrub's.
+SUSPECT rows are settled in the background (a read settles its own first), those of which alt holds the old content
+only when a request of the process before can no longer be on its way; files without rows are the scrub's.
 """
 
 from __future__ import annotations
@@ -52,13 +53,16 @@ class Recovery:
             await self._clock.sleep(RETRY)
 
     async def _settle_all(self) -> bool:
-        after = None
+        """False: alt does not answer, or may still do what it was asked before the start."""
+        after, settled = None, True
         while page := await self._catalogue.entries_in(State.SUSPECT, after, PAGE):
             for entry in page:
                 if not await self._settle(entry):
                     return False
+                row = self._catalogue.find(entry.name)
+                settled = settled and (row is None or row.state is not State.SUSPECT)
             after = page[-1].name
-        return True
+        return settled
 
     async def _settle(self, entry: Entry) -> bool:
         try:

@@ -215,6 +215,16 @@ class BlobsContract(Opening):
             assert catalogue.find(MAIL) == replace(stored().without_blob(), purged_at=9.0, purged_by="pressure")
             assert catalogue.victims(10) == []
 
+    async def test_a_repair_takes_the_blob_of_a_suspect_row_too(self) -> None:
+        async with self.catalogue() as catalogue:
+            await catalogue.publish(stored())
+            await catalogue.suspect(MAIL, 1)
+            await catalogue.drop_blob(MAIL, 1, f"{MAIL.key}#1", by="repair", at=9.0)
+            found = catalogue.find(MAIL)
+            assert found is not None
+            assert (found.state, found.blob, found.purged_by) == (State.SUSPECT, None, "repair")
+            assert catalogue.totals().blobs == 0
+
     async def test_a_purge_of_anything_but_that_clean_blob_is_stale(self) -> None:
         async with self.catalogue() as catalogue:
             await catalogue.publish(stored(generation=2))
