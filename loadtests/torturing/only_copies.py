@@ -22,7 +22,11 @@ Way = Callable[[str, random.Random], None]
 WAYS: tuple[Way, ...] = (flip, shorten, remove)
 OBJECTS = 9
 ALARMING = 20.0  #: seconds until the alarm is in the log
-NAMES = {flip: "bits flipped in only copies", shorten: "only copies truncated", remove: "only copies deleted"}
+NAMES: dict[Way, str] = {
+    flip: "bits flipped in only copies",
+    shorten: "only copies truncated",
+    remove: "only copies deleted",
+}
 
 
 def only_copies(world: World, tally: Tally, contents: Contents, chance: random.Random) -> None:

@@ -36,9 +36,9 @@ commit
 5. A generation is used once. Every UPDATE and DELETE that rests on an earlier look repeats the generation; whoever
 comes
    too late gets StaleGeneration and throws his work away (a fill, an upload, a purge).
-6. A SUSPECT row is believed only by the process that is in the middle of the overwrite; after a crash nobody
-believes it
-   before alt was asked (``lookup.Lookup.settled``).
+6. A SUSPECT row is believed only by the process that is in the middle of the overwrite; after a crash, or when alt's
+   answer was lost, nobody believes it before alt was asked (``lookup.Lookup.settled``). What alt says counts for that
+   time only as long as the overwrite may still be on its way (``[alt] request_timeout``): the row stays SUSPECT.
 7. used bytes = blob_bytes of all rows + bytes of all parts; reserved bytes = 0 when nothing is being written.
 8. No reader gets the last byte of a body before length and checksum of all of it are known to be right.
 
@@ -66,7 +66,8 @@ A disk that fails or hangs (``disk_health``, decision 32): nobody waits for a ca
 down nothing is written to it or removed from it, and before it is trusted again ``look_through`` compares rows and
 files.
 
-Start (``recover``): staged files go; the journal is the queue; SUSPECT rows are settled beside the first requests.
+Start (``recover``): staged files go; the journal is the queue; SUSPECT rows are settled beside the first requests,
+those of which alt holds the old content when nothing the last process has asked of alt can be on its way any more.
 
 Where may it crash? Between any two of these steps, and ``tests/store/test_crash.py`` stops at each of them.
 """
