@@ -9,6 +9,7 @@ from contextlib import closing
 
 from ledger import ERROR, GONE, outcome_of
 
+from tierproxy.cli.client import Unreachable
 from tierproxy.disk.layout import DataDirectory
 from torturing.contents import Contents
 from torturing.faults import flip, remove, shorten
@@ -21,6 +22,8 @@ ALARM = "only copy damaged"
 Way = Callable[[str, random.Random], None]
 WAYS: tuple[Way, ...] = (flip, shorten, remove)
 OBJECTS = 9
+FULL = ": 507 "
+ROOM = 30.0  #: seconds until the node takes what only the disk would have
 ALARMING = 20.0  #: seconds until the alarm is in the log
 NAMES: dict[Way, str] = {
     flip: "bits flipped in only copies",
@@ -35,7 +38,8 @@ def only_copies(world: World, tally: Tally, contents: Contents, chance: random.R
     keys = [f"archive/only/{tally.number}/{number}" for number in range(OBJECTS)]
     world.alt.kill()
     with closing(WideClient(world.node.door)) as client:
-        for key in keys:
+        _write_when_there_is_room(world, client, contents, chance, keys[0])
+        for key in keys[1:]:
             _write(world, client, contents, chance, key)
     world.node.kill()  # so that memory has nothing
     damaged = _damage(world, tally, chance, keys)
@@ -52,6 +56,23 @@ def only_copies(world: World, tally: Tally, contents: Contents, chance: random.R
                 world.ledger.acknowledge(key, GONE, "DELETE of a damaged only copy")
             else:
                 _write(world, client, contents, chance, key)
+
+
+def _write_when_there_is_room(
+    world: World, client: WideClient, contents: Contents, chance: random.Random, key: str
+) -> None:  # fmt: skip
+    """The disk may have been full until just now: the node looks whether it still is at each ``[disk] probe_interval``,
+    and refuses until then what only the disk would have."""
+    deadline = time.monotonic() + ROOM
+    while True:
+        try:
+            _write(world, client, contents, chance, key)
+        except Unreachable as error:
+            if FULL not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+        else:
+            return
 
 
 def _write(world: World, client: WideClient, contents: Contents, chance: random.Random, key: str) -> None:
