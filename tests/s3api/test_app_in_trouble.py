@@ -65,8 +65,7 @@ async def test_with_alt_down_a_write_is_queued_and_says_so(tmp_path: Path) -> No
         assert (await probe.delete("/mail/1")).status == 204
         assert (await probe.get("/mail/1")).code == "NoSuchKey"
         alt.heal()
-        await node.parts.catalogue.hurry(None, node.parts.clock.now())
-        await node.drained()
+        await node.drained_now()
 
 
 async def test_with_alt_down_a_write_is_refused_if_so_configured(tmp_path: Path) -> None:

@@ -46,8 +46,7 @@ async def test_a_copy_has_the_bytes_wherever_they_are(tmp_path: Path, body: byte
         found = await r.parts.store.head(name("two"))
         assert found.headers is not None
         assert (found.headers.content_type, found.headers.metadata) == ("text/x", {"a": "b"})
-        await r.parts.catalogue.hurry(None, r.parts.clock.now())
-        await r.drained()
+        await r.drained_now()
         assert isinstance(alt.alt, MemoryAlt)
         assert alt.alt.content(name("two")) == body
         await r.purge()
@@ -114,8 +113,7 @@ async def test_a_copy_while_alt_is_down_is_queued_or_changes_nothing(tmp_path: P
                     await copy(r, "one", "two")
                 assert await r.get("two") == b"2"
             alt.heal()
-            await r.parts.catalogue.hurry(None, r.parts.clock.now())
-            await r.drained()
+            await r.drained_now()
 
 
 async def test_an_uncertain_copy_is_decided_by_what_alt_holds(tmp_path: Path) -> None:

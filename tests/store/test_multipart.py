@@ -204,12 +204,10 @@ async def test_completion_while_alt_is_down_is_queued_or_changes_nothing(tmp_pat
                     await r.parts.store.multipart.complete(up, chosen)
                 assert len(r.parts.store.multipart.parts(up)) == 2
                 alt.heal()
-            written = await r.parts.store.multipart.complete(up, chosen)
+            await r.parts.store.multipart.complete(up, chosen)
             assert await r.get("u.1") == FIRST + SECOND
             alt.heal()
-            if written.entry.state is State.DIRTY:
-                await r.parts.catalogue.hurry(None, r.parts.clock.now())
-            await r.drained()
+            await r.drained_now()
             assert r.row("u.1").state is State.CLEAN  # type: ignore[union-attr]
 
 

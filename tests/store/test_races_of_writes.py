@@ -99,8 +99,7 @@ async def test_a_delete_whose_try_fails_after_a_newer_write_took_its_place_is_st
         await asyncio.wait([writer], timeout=0.05)
         gate.open()
         await asyncio.gather(deleter, writer)
-        await r.parts.catalogue.hurry(None, r.parts.clock.now())
-        await r.drained()
+        await r.drained_now()
         assert memory(alt).content(name("u.1")) == b"new"
 
 

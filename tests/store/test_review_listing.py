@@ -65,7 +65,6 @@ async def test_a_listing_does_not_show_what_was_deleted_before_it_was_asked_for(
         late.gate = Gate()
         listing = asyncio.create_task(listed(r))
         await late.gate.reached()
-        await r.parts.catalogue.hurry(None, r.parts.clock.now())
-        await r.drained()
+        await r.drained_now()
         late.gate.open()
         assert await listing == ["other"]

@@ -233,8 +233,7 @@ async def test_dirty_blobs_are_never_purged_and_the_hard_limit_refuses_more(tmp_
         alt.heal()
         written = await r.put("u.both", b"b" * 40_000)
         assert written.entry.tiers == ("alt",), "full for good: around the disk"
-        await r.parts.catalogue.hurry(None, r.parts.clock.now())
-        await r.drained()
+        await r.drained_now()
         assert (await r.put("u.more", b"m" * 40_000, ack=Ack.DISK)).entry.blob is not None, "there is room again"
         await r.drained()
 

@@ -134,8 +134,7 @@ async def test_a_write_while_alt_is_down_is_queued_and_arrives(tmp_path: Path, b
         assert r.journal() == [("u.1", JobKind.PUT)]
         assert await r.get("u.1") == body
         alt.heal()
-        await r.parts.catalogue.hurry(None, r.parts.clock.now())
-        await r.drained()
+        await r.drained_now()
         assert in_alt(alt, "u.1") == body
         row = r.row("u.1")
         assert row is not None
@@ -177,8 +176,7 @@ async def test_a_delete_while_alt_is_down_is_certain_and_hidden_everywhere(tmp_p
         with pytest.raises(NoSuchKey):
             await r.get("u.1")
         alt.heal()
-        await r.parts.catalogue.hurry(None, r.parts.clock.now())
-        await r.drained()
+        await r.drained_now()
         assert in_alt(alt, "u.1") is None
         assert r.row("u.1") is None
 

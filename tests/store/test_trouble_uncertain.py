@@ -46,8 +46,7 @@ async def test_an_uncertain_write_that_lands_after_it_was_queued_does_no_harm(tm
         landing = alt.late("put")
         await r.put("u.1", b"new")
         await landing.land()
-        await r.parts.catalogue.hurry(None, r.parts.clock.now())
-        await r.drained()
+        await r.drained_now()
         assert in_alt(alt, "u.1") == b"new"
         await r.purge()
         assert await r.get("u.1") == b"new"
@@ -165,8 +164,7 @@ async def test_an_uncertain_delete_is_tried_again(tmp_path: Path) -> None:
             assert r.journal() == [("u.1", JobKind.DELETE)]
             if landing is not None:
                 await landing.land()
-            await r.parts.catalogue.hurry(None, r.parts.clock.now())
-            await r.drained()
+            await r.drained_now()
             assert in_alt(alt, "u.1") is None
             assert r.row("u.1") is None
 
