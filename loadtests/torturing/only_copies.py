@@ -33,8 +33,8 @@ NAMES: dict[Way, str] = {
 
 
 def only_copies(world: World, tally: Tally, contents: Contents, chance: random.Random) -> None:
-    """The node runs, nobody asks anything. S3 is down for a while. Ends with everything healed and the damaged objects
-    deleted or written anew; the queue may still have some."""
+    """The node runs, nobody asks anything, the queue is empty. S3 is down for a while. Ends with everything healed and
+    the damaged objects deleted or written anew; the queue may still have some."""
     keys = [f"archive/only/{tally.number}/{number}" for number in range(OBJECTS)]
     world.alt.kill()
     with closing(WideClient(world.node.door)) as client:

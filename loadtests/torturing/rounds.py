@@ -257,6 +257,9 @@ class Rounds:
     def _judge(self, plan: Plan) -> None:
         self._not_in_vain(plan)
         if plan.only_copies:
+            with closing(Judge(self._world, self.tally)) as judge:
+                if not judge.drained():  # what waits for alt keeps its room on the disk, and only copies want some
+                    return
             chance = random.Random(f"{self._seed}/only/{plan.number}")
             only_copies(self._world, self.tally, self._contents, chance)
         with closing(Judge(self._world, self.tally)) as judge:
