@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import errno
 import os
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -21,26 +20,12 @@ from tierproxy.ports import Clock, Timer
 
 T = TypeVar("T")
 
-ARENAS = 2
-ARENAS_MOST = -8  #: M_ARENA_MAX of mallopt(3)
-
 NOT_THE_DISK = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EBADF, errno.EINVAL, errno.EEXIST})
 """What the kernel says of this process rather than of its disk."""
 LOOKS = 8
 """Looks at what is running, in the time of its patience."""
 LONGEST_PAUSE = 1.0
 """Seconds between two looks, at most."""
-
-
-def share_arenas(environment: Mapping[str, str]) -> bool:
-    """Before the first thread: all of them take their memory from ``ARENAS`` heaps. glibc gives each thread one of its
-    own, up to eight for each processor, and what a burst has left free in one is of no use to the others: the process
-    would grow for hours by what nobody holds. ``MALLOC_ARENA_MAX`` in ``environment`` has the last word. False where
-    the C library knows no such thing (musl)."""
-    libc = ctypes.CDLL(None)
-    if "MALLOC_ARENA_MAX" in environment or not hasattr(libc, "gnu_get_libc_version"):
-        return False
-    return bool(libc.mallopt(ARENAS_MOST, ARENAS))
 
 
 class ThreadPool:

@@ -57,6 +57,7 @@ from tierproxy.store.flight import Flights
 from tierproxy.store.guarded import Guarded
 from tierproxy.store.health import AltHealth
 from tierproxy.store.jobs import AltWrites, Jobs
+from tierproxy.store.late import LateChanges
 from tierproxy.store.leases import Leases
 from tierproxy.store.listing import Listings
 from tierproxy.store.look_through import LookThrough
@@ -133,7 +134,7 @@ def assemble(doors: Doors) -> Parts:
         alarms=alarms, history=history, held=leases.held, stubbing=stubbing,
     )  # fmt: skip
     health = AltHealth(alarms, clock, config.alt, random=doors.random, buckets=policies.configured)
-    guarded = Guarded(alt, health)
+    guarded = Guarded(alt, health, LateChanges(doors.versions, clock, config.alt.request_timeout))
     if alt.budget is not None:
         alt.budget.steady = health.steady
     buckets = Buckets(

@@ -26,6 +26,7 @@ from tierproxy.testing.doomed import CallsFile, Point, set_clock
 from tierproxy.testing.nursery import Nursery
 
 COMMAND = 120.0  #: seconds that a command may take
+STILL = 10.0  #: seconds until every thread has stopped
 LOOKING = 10.0  #: seconds in which a node says which tasks it has
 WORKERS_END = 10.0  #: seconds in which hit workers end after their node
 WORKER = "tierproxy.wiring_worker"
@@ -145,6 +146,23 @@ class Node(Served):
         """Its clock is off by ``seconds`` from now on."""
         set_clock(self._clock_file, seconds)
 
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """None of its threads is inside a call of the system, and none begins one (SIGSTOP)."""
+        if not self.alive:
+            yield
+            return
+        pid = self.pid
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            deadline = time.monotonic() + STILL
+            while not _stopped(pid) and time.monotonic() < deadline:
+                time.sleep(0.001)
+            yield
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
     def workers(self) -> list[psutil.Process]:
         """Its hit workers."""
         with suppress(psutil.Error):
@@ -235,6 +253,15 @@ class Node(Served):
         self.kill()
         if self.data.is_dir():
             withdraw(self.data, Files())
+
+
+def _stopped(pid: int) -> bool:
+    """Every thread is: one that sleeps in a disk's driver stops when its call is over."""
+    try:
+        stats = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    except OSError:  # a thread has ended, or all of them
+        return not Path(f"/proc/{pid}").exists()
+    return all(stat.rpartition(")")[2].split()[0] in "TtZX" for stat in stats)
 
 
 def settled(config: Config, *, workers: int, linger: float) -> Config:

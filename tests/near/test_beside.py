@@ -28,6 +28,7 @@ def kill(monkeypatch: pytest.MonkeyPatch) -> None:
         if not table._closed:
             table._closed = True
             table.table.release()
+            table._sent.release()
             table._memory.close()
 
     monkeypatch.setattr(VersionTable, "close", gone)

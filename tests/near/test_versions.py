@@ -26,6 +26,7 @@ from tierproxy.near.versions import (
 )
 
 NAME = ObjectName("mail", "box/1")
+OTHER = ObjectName("mail", "box/2")
 
 
 class Place:
@@ -61,6 +62,7 @@ def place(tmp_path: Path) -> Place:
 def killed(table: VersionTable) -> None:
     """As the kernel leaves it."""
     table.table.release()
+    table._sent.release()
     table._memory.close()
 
 
@@ -297,5 +299,66 @@ def test_a_table_that_is_swept_while_it_is_opened_is_made_again(place: Place) ->
     node = place.open(Swept())
     reader = place.mapped()
     assert reader.there()
+    reader.close()
+    node.close()
+
+
+# ---------------------------------------------------------------- changes that nobody answered
+
+
+def test_what_a_killed_node_had_sent_is_left_to_the_next(place: Place) -> None:
+    node = place.open()
+    assert not node.left
+    node.sent(NAME)
+    node.sent(OTHER)
+    node.answered(OTHER)
+    killed(node)
+    successor = place.open()
+    assert (successor.left, successor.is_left(NAME), successor.is_left(OTHER)) == (1, True, False)
+    killed(successor)  # before it was over
+    third = place.open()
+    assert third.is_left(NAME)
+    third.sent(NAME)
+    third.forget_left()
+    assert not third.is_left(NAME)
+    killed(third)
+    fourth = place.open()
+    assert fourth.is_left(NAME), "its own was not answered"
+    fourth.forget_left()
+    killed(fourth)
+    last = place.open()
+    assert not last.left
+    last.close()
+
+
+def test_nothing_is_left_after_an_end_in_order(place: Place) -> None:
+    node = place.open()
+    node.sent(NAME)
+    node.close()
+    node.answered(NAME)
+    successor = place.open()
+    assert not successor.left
+    successor.close()
+
+
+def test_counting_what_was_sent_touches_no_version_and_never_overflows(place: Place) -> None:
+    node = place.open()
+    before = bytes(node.table)
+    for _ in range(300):
+        node.sent(NAME)
+    for _ in range(310):
+        node.answered(NAME)
+    assert bytes(node.table) == before
+    killed(node)
+    successor = place.open()
+    assert not successor.left
+    successor.close()
+
+
+def test_readers_map_a_table_with_what_was_sent_behind_it(place: Place) -> None:
+    node = place.open()
+    node.sent(NAME)
+    reader = place.mapped()
+    assert len(reader.table) == COUNTERS
     reader.close()
     node.close()

@@ -23,10 +23,11 @@ from tierproxy.config.load import Loaded, examine
 from tierproxy.config.reload import reloaded
 from tierproxy.config.sections import Config
 from tierproxy.errors import ConfigError
+from tierproxy.heaps import CHeaps, GivingBack, share_arenas
 from tierproxy.logs import event
 from tierproxy.mount.supervisor import Supervisor
 from tierproxy.node import Node
-from tierproxy.offload import share_arenas
+from tierproxy.offload import ThreadPool
 from tierproxy.ports import Clock
 from tierproxy.server.descriptors import allow_many
 from tierproxy.server.openings import Openings
@@ -122,14 +123,18 @@ async def run(config: Config, path: Path | None, openings: Openings | None = Non
         gc.freeze()  # else each full collection looks at all modules again: tens of ms in which nobody is served
         reloads.started = True
         supervisor.tell(READY=1, STATUS=f"serves {node.url or config.listen.unix_socket}")
-        alive = asyncio.create_task(keep_telling(supervisor, beat, clock), name="watchdog")
+        beside = [
+            asyncio.create_task(keep_telling(supervisor, beat, clock), name="watchdog"),
+            asyncio.create_task(keep_giving_back(clock), name="heaps"),
+        ]
         try:
             await stop.wait()
         finally:
             supervisor.tell(STOPPING=1)
             await node.stop()
-            alive.cancel()
-            await asyncio.gather(alive, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
 
 
 def heartbeat(environment: MutableMapping[str, str]) -> float:
@@ -145,6 +150,18 @@ async def keep_telling(supervisor: Supervisor, every: float, clock: Clock) -> No
     while every:
         supervisor.tell(WATCHDOG=1)
         await clock.sleep(every)
+
+
+async def keep_giving_back(clock: Clock) -> None:
+    """Until cancelled: memory that a burst has left free goes back to the system, where the C library can do that."""
+    heaps = CHeaps.found()
+    if heaps is None:
+        return
+    thread = ThreadPool("heaps", 1)
+    try:
+        await GivingBack(heaps, thread, clock).run()
+    finally:
+        await thread.close()
 
 
 class Reloads:

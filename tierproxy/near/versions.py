@@ -3,6 +3,9 @@
 2^18 counters of 64 bits in a file of tmpfs that is named after the data directory. Counter 0 is the epoch, each other
 one belongs to all names of one hash. Why it is right, and what was refused: docs/decisions/0028-hit-lane.md.
 
+Behind them 2^16 bytes that say of the names of one hash how many changes were sent to alt and not answered: the next
+node finds there what a killed one was at (docs/decisions/0002-states.md).
+
 One node writes (it holds the data directory's lock); any process with its rights reads. A store into the table may not
 fail, so all of its memory is there before the first one: else the answer to a full tmpfs would be SIGBUS.
 """
@@ -27,7 +30,8 @@ from tierproxy.model import ObjectName
 log = logging.getLogger(__name__)
 
 COUNTERS = 2**18
-SIZE = 8 * COUNTERS  #: bytes
+UNANSWERED = 2**16  #: bytes behind the counters
+SIZE = 8 * COUNTERS + UNANSWERED  #: bytes
 EPOCH = 0  #: the counter that stands for all names
 NOBODY = 0  #: an epoch: no node keeps this table, and none ever will
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - not a temporary file: where Linux has shared memory (shm_open(3))
@@ -41,6 +45,11 @@ def slot_of(name: ObjectName) -> int:
     return xxhash.xxh3_64_intdigest(f"{name[0]}\0{name[1]}".encode()) % (COUNTERS - 1) + 1
 
 
+def place_of(name: ObjectName) -> int:
+    """Where changes of ``name`` are counted that were sent and not answered."""
+    return slot_of(name) % UNANSWERED
+
+
 def table_path(data: Path, shared_memory: Path = SHARED_MEMORY) -> Path:
     """The table's file for the data directory ``data``. Raises OSError when that is not there."""
     found = os.stat(data)
@@ -48,7 +57,8 @@ def table_path(data: Path, shared_memory: Path = SHARED_MEMORY) -> Path:
 
 
 class VersionTable:
-    """The node's side (``tierproxy.ports.Versions``). Make it with ``open``, under the data directory's lock.
+    """The node's side (``tierproxy.ports.Versions`` and ``Unanswered``). Make it with ``open``, under the data
+    directory's lock.
 
     ``table``: the counters, for the lane to look at: ``table[slot] == version and table[EPOCH] == epoch``. Valid until
     ``close``. ``path``: where others find it; None: nobody does, the memory is this process' own.
@@ -58,7 +68,9 @@ class VersionTable:
         self._memory = memory
         self.path = path
         self._files = files
-        self.table = memoryview(memory).cast("Q")
+        self.table = memoryview(memory)[: 8 * COUNTERS].cast("Q")
+        self._sent = memoryview(memory)[8 * COUNTERS :]
+        self._left = {place: number for place, number in enumerate(bytes(self._sent)) if number}
         self._closed = False
         self._suspended = 0  # the epoch to go on from
 
@@ -108,6 +120,34 @@ class VersionTable:
             epoch = self.table[EPOCH]
             self.table[EPOCH] = epoch + 1 if epoch else 1 + int.from_bytes(os.urandom(8), "little") % FIRST_EPOCH
 
+    @property
+    def left(self) -> int:
+        """See ``tierproxy.ports.Unanswered``."""
+        return len(self._left)
+
+    def is_left(self, name: ObjectName) -> bool:
+        """See ``tierproxy.ports.Unanswered``."""
+        return place_of(name) in self._left
+
+    def sent(self, name: ObjectName) -> None:
+        """See ``tierproxy.ports.Unanswered``."""
+        self._count(place_of(name), 1)
+
+    def answered(self, name: ObjectName) -> None:
+        """See ``tierproxy.ports.Unanswered``."""
+        self._count(place_of(name), -1)
+
+    def forget_left(self) -> None:
+        """See ``tierproxy.ports.Unanswered``."""
+        for place, number in self._left.items():
+            self._count(place, -number)
+        self._left = {}
+
+    def _count(self, place: int, more: int) -> None:
+        """A byte that is full loses count: it may say "answered" too early, of 255 changes of one hash at once."""
+        if not self._closed:
+            self._sent[place] = min(255, max(0, self._sent[place] + more))
+
     def suspend(self) -> None:
         """loop. From now on nobody speaks for objects but the node, which has reasons not to trust the disk: the epoch
         is nobody's. Idempotent."""
@@ -132,6 +172,7 @@ class VersionTable:
             with contextlib.suppress(DiskError):  # a file that stays is one nobody believes
                 self._files.unlink(self.path)
         self.table.release()
+        self._sent.release()
         self._memory.close()
 
 
@@ -224,7 +265,7 @@ class SharedTable:
     def __init__(self, fd: int, memory: mmap.mmap) -> None:
         self._fd = fd
         self._memory = memory
-        self.table = memoryview(memory).cast("Q")
+        self.table = memoryview(memory)[: 8 * COUNTERS].cast("Q")
 
     @classmethod
     def map(cls, data: Path, shared_memory: Path = SHARED_MEMORY) -> SharedTable | None:

@@ -13,7 +13,7 @@ from tierproxy.ports.counting import Counting, HistoryLog
 from tierproxy.ports.disk import DiskTier, Durable, Keeping, OpenBlob, Source, Staged
 from tierproxy.ports.health import Condition, Health, State
 from tierproxy.ports.machine import Clock, FileCalls, Hands, Offload, Reserve, Timer, WorkerPlace
-from tierproxy.ports.near import Near, Standing, Versions
+from tierproxy.ports.near import Near, Standing, Unanswered, Versions
 from tierproxy.ports.planning import Planning, Purging
 from tierproxy.ports.rooms import Alarms, Hot, Kept, Leaser, NoticeBus, Purgeable, Stubs
 from tierproxy.ports.tracing import Span, Spans
@@ -53,6 +53,7 @@ __all__ = [
     "State",
     "Stubs",
     "Timer",
+    "Unanswered",
     "Versions",
     "WorkerPlace",
 ]

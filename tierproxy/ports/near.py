@@ -35,6 +35,30 @@ class Versions(Protocol):
         ...
 
 
+class Unanswered(Protocol):
+    """Changes that were sent to alt and not answered, counted in memory that outlives a killed process, though not the
+    system. Names share counters: what is said of one may be another's. All loop; none raises."""
+
+    @property
+    def left(self) -> int:
+        """Of how many counters a process before this one was killed without an answer. 0 after ``forget_left``."""
+        ...
+
+    def is_left(self, name: ObjectName) -> bool:
+        """A process before this one may have sent a change of ``name``, and was killed without an answer."""
+        ...
+
+    def sent(self, name: ObjectName) -> None: ...
+
+    def answered(self, name: ObjectName) -> None:
+        """Or nothing will come of it any more. Once for each ``sent``."""
+        ...
+
+    def forget_left(self) -> None:
+        """What was sent by processes before this one is done, or never will be."""
+        ...
+
+
 class Near(Protocol):
     """Reads of objects as they stand, in the node or in another process of the same machine. Never raises: what
     cannot be said or read is None, and the node is asked."""

@@ -10,6 +10,7 @@ from tierproxy.model import AltObject, ByteRange, Headers, ListPage, ListRequest
 from tierproxy.ports import AltBody, AltTier, Source
 from tierproxy.shares import BEGUN
 from tierproxy.store.health import AltHealth, Side, Visit
+from tierproxy.store.late import LateChanges
 
 T = TypeVar("T")
 QUICK = 2**20
@@ -46,14 +47,15 @@ class GuardedBody:
 class Guarded:
     """``alt`` as ``health`` lets it be asked: every request has leave, or raises AltDown at once, and every outcome is
     told. When reads go down, those that still wait for their first byte get AltDown too: alt being down is certain, and
-    theirs would be the longest wait. Changes that were sent are followed to their end.
+    theirs would be the longest wait. Changes that were sent are followed to their end, and ``late`` knows of them.
 
     ``walk`` and ``etag_is_md5`` pass: an operator's work, and the rest of a read that has begun.
     """
 
-    def __init__(self, alt: AltTier, health: AltHealth) -> None:
+    def __init__(self, alt: AltTier, health: AltHealth, late: LateChanges) -> None:
         self._alt = alt
         self._health = health
+        self._late = late
         self._waiting: dict[asyncio.Timeout, str] = {}
         health.on_outage.append(self._let_go)
 
@@ -77,7 +79,7 @@ class Guarded:
         def put() -> Awaitable[str]:
             return self._alt.put(name, source, headers, md5=md5, etag=etag, parts=parts, create=create, match=match)
 
-        return await self._change(name.bucket, put, timed=source.size <= QUICK)
+        return await self._change(name, put, timed=source.size <= QUICK)
 
     async def put_stream(
         self, name: ObjectName, chunks: AsyncIterator[bytes], headers: Headers, *, create: bool = False,
@@ -86,10 +88,10 @@ class Guarded:
         def put() -> Awaitable[str]:
             return self._alt.put_stream(name, chunks, headers, create=create, match=match)
 
-        return await self._change(name.bucket, put, timed=False)
+        return await self._change(name, put, timed=False)
 
     async def delete(self, name: ObjectName) -> None:
-        await self._change(name.bucket, lambda: self._alt.delete(name), timed=True)
+        await self._change(name, lambda: self._alt.delete(name), timed=True)
 
     async def copy(
         self, source: ObjectName, target: ObjectName, headers: Headers | None, *, etag: str | None = None,
@@ -101,7 +103,7 @@ class Guarded:
                 known=known,
             )  # fmt: skip
 
-        return await self._change(target.bucket, copy, timed=False)
+        return await self._change(target, copy, timed=False)
 
     async def etag_is_md5(self, name: ObjectName) -> bool:
         return await self._alt.etag_is_md5(name)
@@ -132,8 +134,9 @@ class Guarded:
         finally:
             self._waiting.pop(scope, None)
 
-    async def _change(self, bucket: str, call: Callable[[], Awaitable[T]], *, timed: bool) -> T:
-        return await self._told(self._health.visit(bucket, Side.CHANGES, timed=timed), call)
+    async def _change(self, name: ObjectName, call: Callable[[], Awaitable[T]], *, timed: bool) -> T:
+        with self._late.sending(name):
+            return await self._told(self._health.visit(name.bucket, Side.CHANGES, timed=timed), call)
 
     async def _told(self, visit: Visit, call: Callable[[], Awaitable[T]]) -> T:
         """Its time begins when it has its place among the requests."""
