@@ -11,6 +11,7 @@ import signal
 import ssl
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -47,6 +48,7 @@ READABLE = "mail/public"  #: all that READER may read
 REGION = "us-east-1"
 MAX_PUT = 48 * MIB
 START_SECONDS, STOP_SECONDS = 30.0, 30.0
+UPLOAD_SECONDS = AltSection().request_timeout + 60.0
 
 
 class Proxy:
@@ -132,8 +134,9 @@ class Proxy:
         return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=100, check=False)
 
     def wait_for_uploads(self) -> None:
-        """Until the upload queue is empty."""
-        for _ in range(40):
+        """Until the upload queue is empty. After a kill some names wait for what alt may still be at."""
+        deadline = time.monotonic() + UPLOAD_SECONDS
+        while time.monotonic() < deadline:
             found = self.command("queue", "list", "--json")
             assert found.returncode == 0, found.stderr
             if json.loads(found.stdout)["totals"]["jobs"] == 0:
