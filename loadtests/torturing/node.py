@@ -164,7 +164,9 @@ class Node(Served):
                 os.kill(pid, signal.SIGCONT)
 
     def workers(self) -> list[psutil.Process]:
-        """Its hit workers."""
+        """Its hit workers; none while it does not run."""
+        if not self.alive:
+            return []
         with suppress(psutil.Error):
             return [child for child in psutil.Process(self.pid).children() if WORKER in child.cmdline()]
         return []
