@@ -165,9 +165,14 @@ class Here:
 
 
 async def test_the_programs_task_ends_with_it() -> None:
-    beside = asyncio.create_task(keep_giving_back(VirtualClock()))
-    await asyncio.sleep(0)
+    def threads() -> list[str]:
+        return [thread.name for thread in threading.enumerate() if thread.name.startswith("tierproxy-heaps")]
+
+    clock = VirtualClock()
+    beside = asyncio.create_task(keep_giving_back(clock))
+    await clock.advance(PERIOD)
+    assert threads(), "it has looked"
     beside.cancel()
     with pytest.raises(asyncio.CancelledError):
         await beside
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("tierproxy-heaps")]
+    assert not threads()

@@ -167,8 +167,8 @@ def starve_disk(world: World, _chance: random.Random) -> None:
 
 def fail_disk(world: World, _chance: random.Random) -> None:
     """While the node holds still. An ext4 that fails gives its journal up first and refuses changes some milliseconds
-    later, and an fsync in between is answered with success though nothing of it will be there (Linux 6.18; plain SQLite
-    lost commits it had confirmed in 12 of 100 such moments): nobody above can know that."""
+    later, and an fsync in between is answered with success though nothing of it will be there (seen on Linux 6.18, with
+    plain SQLite as well): nobody above can know that."""
     with world.node.still():
         world.volume.fail()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import signal
@@ -41,3 +42,28 @@ async def test_collections_do_not_look_at_what_the_start_left(monkeypatch: pytes
     monkeypatch.setattr(serve, "build", lambda config, **_: node)
     await serve.run(Config(), None)
     assert node.stopped_with > 10_000
+
+
+class Lingering(Idle):
+    """Takes some turns of the loop to stop."""
+
+    async def stop(self) -> None:
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+
+@pytest.mark.usefixtures("thawed")
+async def test_memory_is_given_back_as_long_as_the_node_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    async def giving(_: object) -> None:
+        seen.append("begins")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            seen.append("ends")
+
+    monkeypatch.setattr(serve, "build", lambda config, **_: Lingering())
+    monkeypatch.setattr(serve, "keep_giving_back", giving)
+    await serve.run(Config(), None)
+    assert seen == ["begins", "ends"]

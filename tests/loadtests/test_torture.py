@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
+import subprocess
+import sys
 from collections import Counter
 from itertools import islice
 from pathlib import Path
@@ -169,3 +173,15 @@ def test_a_leak_is_seen_through_noise_and_a_burst_is_not_taken_for_one(parts) ->
     pool = parts.flatness.Bound("threads", "", 2.0, "none", peaks=True)
     assert parts.flatness.judge(pool, refilled).holds, "a pool is as full again as it was"
     assert not parts.flatness.judge(pool, leak).holds
+
+
+def test_a_node_that_holds_still_has_no_thread_that_runs(parts) -> None:  # type: ignore[no-untyped-def]
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
+        try:
+            assert not parts.node._stopped(busy.pid)
+            busy.send_signal(signal.SIGSTOP)
+            while not parts.node._stopped(busy.pid):
+                os.sched_yield()
+        finally:
+            busy.kill()
+    assert parts.node._stopped(busy.pid), "nor one that is gone"

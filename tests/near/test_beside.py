@@ -26,10 +26,7 @@ def kill(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def gone(table: VersionTable) -> None:
         if not table._closed:
-            table._closed = True
-            table.table.release()
-            table._sent.release()
-            table._memory.close()
+            table._unmap()
 
     monkeypatch.setattr(VersionTable, "close", gone)
 

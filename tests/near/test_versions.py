@@ -61,9 +61,7 @@ def place(tmp_path: Path) -> Place:
 
 def killed(table: VersionTable) -> None:
     """As the kernel leaves it."""
-    table.table.release()
-    table._sent.release()
-    table._memory.close()
+    table._unmap()
 
 
 def test_readers_see_what_the_node_writes(place: Place) -> None:

@@ -53,9 +53,7 @@ class Machine:
         assert table is not None
         table._closed = True
         await abandon(node)
-        table.table.release()
-        table._sent.release()
-        table._memory.close()
+        table._unmap()
 
     @asynccontextmanager
     async def node(self, **sections: Any) -> AsyncIterator[Rig]:

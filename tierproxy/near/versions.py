@@ -17,6 +17,7 @@ import fcntl
 import logging
 import mmap
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -70,7 +71,7 @@ class VersionTable:
         self._files = files
         self.table = memoryview(memory)[: 8 * COUNTERS].cast("Q")
         self._sent = memoryview(memory)[8 * COUNTERS :]
-        self._left = {place: number for place, number in enumerate(bytes(self._sent)) if number}
+        self._left = {found.start(): found[0][0] for found in re.finditer(rb"[^\0]", bytes(self._sent))}
         self._closed = False
         self._suspended = 0  # the epoch to go on from
 
@@ -171,6 +172,11 @@ class VersionTable:
         if self.path is not None:
             with contextlib.suppress(DiskError):  # a file that stays is one nobody believes
                 self._files.unlink(self.path)
+        self._unmap()
+
+    def _unmap(self) -> None:
+        """All that the kernel does for a process that is killed."""
+        self._closed = True
         self.table.release()
         self._sent.release()
         self._memory.close()

@@ -38,7 +38,8 @@ comes
    too late gets StaleGeneration and throws his work away (a fill, an upload, a purge).
 6. A SUSPECT row is believed only by the process that is in the middle of the overwrite; after a crash, or when alt's
    answer was lost, nobody believes it before alt was asked (``lookup.Lookup.settled``). What alt says counts for that
-   time only as long as the overwrite may still be on its way (``[alt] request_timeout``): the row stays SUSPECT.
+   time only as long as the overwrite may still be on its way (``[alt] request_timeout``): the row stays SUSPECT. So
+   long nothing is sent to alt for names of which a killed node left something on its way (``late``).
 7. used bytes = blob_bytes of all rows + bytes of all parts; reserved bytes = 0 when nothing is being written.
 8. No reader gets the last byte of a body before length and checksum of all of it are known to be right.
 
