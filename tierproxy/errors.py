@@ -25,6 +25,7 @@ TierproxyError
 │   ├── AltUnavailable          nothing changed there; try again
 │   │   ├── AltDown             alt was not asked, because it is down; carries ``retry_after``
 │   │   ├── AltDeferred         not this time, and alt's health is not the reason
+│   │   │   └── AltHeld         alt was not asked: an earlier change may still be done; carries ``retry_after``
 │   │   └── AltBusy             it was not even asked: too many of our own requests wait for it
 │   ├── AltUncertain            a change may or may not have happened; a HEAD decides
 │   ├── AltRefused              permission or quota; trying again will not help until an operator acts
@@ -182,6 +183,15 @@ class AltDeferred(AltUnavailable):
     changed, a 404 that something before S3 has written."""
 
     hint = "the node or its client tries again"
+
+
+class AltHeld(AltDeferred):
+    """The alt tier was not asked: an earlier change of this name, whose answer nobody has heard, may still be done, and
+    would undo this one. ``retry_after``: seconds until it no longer can."""
+
+    def __init__(self, message: str = "", *, retry_after: float = 1.0, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
 
 
 class AltUncertain(AltError):

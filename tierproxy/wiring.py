@@ -134,7 +134,9 @@ def assemble(doors: Doors) -> Parts:
         alarms=alarms, history=history, held=leases.held, stubbing=stubbing,
     )  # fmt: skip
     health = AltHealth(alarms, clock, config.alt, random=doors.random, buckets=policies.configured)
-    guarded = Guarded(alt, health, LateChanges(doors.versions, clock, config.alt.request_timeout))
+    late = LateChanges(doors.versions, clock, config.alt.request_timeout)
+    doors.closers.append(late.close)
+    guarded = Guarded(alt, health, late)
     if alt.budget is not None:
         alt.budget.steady = health.steady
     buckets = Buckets(

@@ -30,11 +30,13 @@ from tierproxy.errors import (
 )
 from tierproxy.model import Headers, ListRequest, ObjectName
 from tierproxy.offload import ThreadPool
+from tierproxy.ports import UNHEARD
 from tierproxy.testing.faults import BytesSource
 
 NAME = ObjectName("mail", "u/1")
 ODD = ObjectName("mail", "line\nfeed")  # goes through boto3
 HELLO_MD5 = hashlib.md5(b"hello").hexdigest()
+DELETED = says(200, body=b"<DeleteResult><Deleted><Key>u/1</Key></Deleted></DeleteResult>")
 TIMEOUT = 0.3
 Call = Callable[[S3Alt, ObjectName], Awaitable[object]]
 
@@ -216,6 +218,28 @@ async def test_after_an_unknown_outcome_no_later_failure_is_certain(second: Beha
         with pytest.raises(AltUncertain):
             await put(alt, name)
         assert len(server.requests) == 2
+
+
+@KEYS
+@pytest.mark.parametrize(
+    ("behave", "call", "lost"),
+    [
+        ((STORED,), put, 0), ((reset, STORED), put, 1), ((says(503, "SlowDown"), STORED), put, 0),
+        ((reset, DELETED), delete, 1), ((reset, HELLO), get, 0),
+    ],
+    ids=["heard", "lost", "not done", "a delete", "a read"],
+)  # fmt: skip
+async def test_who_asks_for_a_change_is_told_that_an_answer_was_lost_though_the_next_try_succeeds(
+    behave: tuple[Behaviour, ...], call: Call, lost: int, name: ObjectName
+) -> None:
+    told: list[None] = []
+    async with liar(in_turn(*behave)) as server, alt_at(server.endpoint) as alt:
+        token = UNHEARD.set(lambda: told.append(None))
+        try:
+            await call(alt, name)
+        finally:
+            UNHEARD.reset(token)
+    assert len(told) == lost
 
 
 @KEYS

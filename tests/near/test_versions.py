@@ -332,11 +332,30 @@ def test_what_a_killed_node_had_sent_is_left_to_the_next(place: Place) -> None:
 def test_nothing_is_left_after_an_end_in_order(place: Place) -> None:
     node = place.open()
     node.sent(NAME)
-    node.close()
     node.answered(NAME)
+    node.close()
+    assert not table_path(place.data, place.memory).exists()
     successor = place.open()
     assert not successor.left
     successor.close()
+
+
+def test_what_was_given_up_by_an_end_in_order_is_left_and_the_rest_is_nobody_s(place: Place) -> None:
+    node = place.open()
+    node.sent(NAME)
+    reader = place.map()
+    assert reader is not None
+    before = reader.table[slot_of(NAME)], reader.table[EPOCH]
+    node.close()
+    node.answered(NAME)  # too late: nobody heard it
+    assert not reader.there()
+    successor = place.open()
+    assert successor.is_left(NAME)
+    assert (reader.table[slot_of(NAME)], reader.table[EPOCH]) != before
+    successor.forget_left()
+    successor.close()
+    assert not table_path(place.data, place.memory).exists()
+    reader.close()
 
 
 def test_counting_what_was_sent_touches_no_version_and_never_overflows(place: Place) -> None:

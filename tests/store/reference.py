@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from tierproxy.alt.memory import MemoryAlt
-from tierproxy.config.sections import CountingSection, PurgeSection, WriteSection
+from tierproxy.config.sections import AltSection, CountingSection, PurgeSection, WriteSection
+from tierproxy.disk.fsio import Files
 from tierproxy.errors import AltRefused, AltUnavailable, NoSuchKey
 from tierproxy.model import Ack, OnAltDown
+from tierproxy.near.versions import VersionTable
 from tierproxy.node import Node
 from tierproxy.purges import PurgeRun, RunKind, RunState
 from tierproxy.store.calls import Reading
@@ -31,6 +33,7 @@ from tierproxy.wiring import Doors
 from .test_crash import StoppingCatalogue
 
 WRITES = frozenset({"create", "write_at", "fsync", "rename", "mkdir"})
+LATE = AltSection().request_timeout - 2  #: seconds after which alt may still do what it was asked to, at most
 Value = bytes | None
 
 
@@ -74,10 +77,11 @@ class FailingFiles(CrashFiles):
 
 @dataclass
 class Known:
-    """What the dictionary knows of a key: the values a read may give, and whether alt may hold a value that was never
-    acknowledged and that no row knows."""
+    """What the dictionary knows of a key: the values a read may give, those alt may yet be given by a change that was
+    not acknowledged, and whether alt may hold a value that was never acknowledged and that no row knows."""
 
     values: set[Value] = field(default_factory=lambda: {None})
+    coming: set[Value] = field(default_factory=set)
     orphans: set[Value] = field(default_factory=set)
 
     @property
@@ -160,7 +164,9 @@ class World:
         self.known: dict[str, Known] = {}
         self.armed = False  # a fault of alt waits for its call
         self.alt_down = False
-        self.landings: list[Landing] = []
+        self.landings: dict[Landing, float] = {}  #: changes that alt does late, and when at the latest
+        self.shared_memory = root.with_suffix(".shm")
+        self.shared_memory.mkdir(parents=True)
         self.serial = 0
         self.in_parts: dict[bytes, str] = {}  #: ETags of contents that came in parts
         self.crashed = False
@@ -173,7 +179,8 @@ class World:
 
         def wrap(doors: Doors) -> Doors:
             catalogues.append(StoppingCatalogue(doors.catalogue, self.files))
-            return replace(doors, catalogue=catalogues[0].port, random=lambda: 0.5)
+            self.table = VersionTable.open(self.root, Files(), 0.0, self.shared_memory)
+            return replace(doors, catalogue=catalogues[0].port, random=lambda: 0.5, versions=self.table)
 
         self.node = stopped_node(self.root, self.alt, self.clock, self.files, wrap, **self.config)
         await self.node.start()
@@ -183,9 +190,16 @@ class World:
 
     async def stop(self) -> None:
         if self.files.crashed:
-            await abandon(self.node)
+            await self.killed()
         else:
             await self.node.stop(5)
+            self.table.close()
+
+    async def killed(self) -> None:
+        """Nothing is written to the shared memory from here on, and the kernel lets it go."""
+        self.table._closed = True
+        await abandon(self.node)
+        self.table._unmap()
 
     async def counted(self) -> None:
         """The catalogue has counted what was delivered."""
@@ -250,7 +264,7 @@ class World:
     async def do_alt_fault(self, op: Op) -> None:
         self.armed = True
         if op.effect == "late":
-            self.landings.append(self.alt.late(op.other, nth=op.number))
+            self.landings[self.alt.late(op.other, nth=op.number)] = math.inf
         elif op.effect == "refused":
             self.alt.fail(op.other, AltRefused("made to refuse"), nth=op.number)
         else:
@@ -267,7 +281,27 @@ class World:
         self.files.code = 0
 
     async def do_advance(self, op: Op) -> None:
-        await self.clock.advance(op.number)
+        await self.pass_time(op.number)
+
+    async def pass_time(self, seconds: int) -> None:
+        """What alt does late it does in time."""
+        for _ in range(seconds):
+            await self.clock.advance(1)
+            now = self.clock.monotonic()
+            for landing, latest in list(self.landings.items()):
+                if landing.waiting and latest == math.inf:
+                    self.landings[landing] = now + LATE
+                elif latest <= now:
+                    await self.land(landing)
+
+    async def land(self, *landings: Landing) -> None:
+        """These changes are done now by alt, all that it was asked for if none is named."""
+        for landing in landings or [one for one in self.landings if one.waiting]:
+            await landing.land()
+            del self.landings[landing]
+
+    async def do_land(self, _op: Op) -> None:
+        await self.land()
 
     async def do_wall(self, op: Op) -> None:
         self.clock.jump_wall(op.number)

@@ -76,6 +76,7 @@ weather = st.one_of(
     st.builds(Op, st.just("wall"), number=st.sampled_from((-90_000, 90_000))),
     st.one_of(st.just(Op("idle")), st.just(Op("idle")), huge),
     st.just(Op("upload")),
+    st.just(Op("land")),
 )  # fmt: skip
 together = st.builds(
     Op, st.just("together"), inner=st.lists(st.one_of(puts, deletes, gets), min_size=2, max_size=3).map(tuple),
@@ -151,6 +152,34 @@ LIVES: dict[str, tuple[list[Op], OnAltDown]] = {
         [
             Op("put", "a", 10), Op("put", "b", 10), Op("alt_fault", other="copy", number=1, effect="done"),
             Op("copy", "b", other="a"), Op("get", "b"),
+        ],
+        OnAltDown.QUEUE,
+    ),
+    "a write lands after the next one": (
+        [
+            Op("alt_fault", other="put", number=1, effect="late"), Op("put", "a", 10, Ack.ALT), Op("put", "a", 10),
+            Op("idle"), Op("land"), Op("get", "a"),
+        ],
+        OnAltDown.QUEUE,
+    ),
+    "a delete lands after the next write, which is a copy": (
+        [
+            Op("put", "a", 10), Op("put", "b", 10), Op("alt_fault", other="delete", number=1, effect="late"),
+            Op("delete", "a"), Op("idle"), Op("copy", "a", other="b"), Op("idle"), Op("land"),
+        ],
+        OnAltDown.QUEUE,
+    ),
+    "a write lands after an end in order, and the next one": (
+        [
+            Op("alt_fault", other="put", number=1, effect="late"), Op("put", "a", 10, Ack.ALT), Op("restart"),
+            Op("put", "a", 10), Op("idle"), Op("land"),
+        ],
+        OnAltDown.QUEUE,
+    ),
+    "a write lands after a kill, and the next one": (
+        [
+            Op("alt_fault", other="put", number=1, effect="late"), Op("put", "a", 10, Ack.ALT),
+            Op("crash", effect="file", number=1), Op("put", "a", 10), Op("idle"), Op("land"),
         ],
         OnAltDown.QUEUE,
     ),

@@ -11,7 +11,7 @@ import pytest
 
 from tierproxy.alt.memory import MemoryAlt
 from tierproxy.clock import SystemClock
-from tierproxy.config.sections import BucketSection
+from tierproxy.config.sections import AltSection, BucketSection
 from tierproxy.errors import (
     AltCorrupt,
     AltError,
@@ -27,6 +27,7 @@ from tierproxy.model import Ack, Headers, ObjectName, State
 from tierproxy.purges import Drop
 from tierproxy.store.body import Md5Check
 from tierproxy.store.calls import ANYTHING, Precondition, Write, Written
+from tierproxy.testing.clock import VirtualClock
 from tierproxy.testing.faults import Effect, FaultyAlt
 from tierproxy.testing.gate import Gate
 from tierproxy.testing.rig import BUCKET, Rig, abandon, name, pieces, rig, stopped_node
@@ -37,6 +38,7 @@ from .test_trouble_alt import REFUSE
 
 HALF = b"h" * (5 * 2**20)
 CREATE = Precondition(create=True)
+LATE = AltSection().request_timeout
 
 
 def put_slowly(r: Rig, gate: Gate, precondition: Precondition = ANYTHING) -> asyncio.Task[Written]:
@@ -103,12 +105,14 @@ async def test_a_crash_between_alt_and_the_commit_over_an_upload_is_settled_by_t
         assert await r.get("u.1") == b"new"
 
 
-async def test_an_old_put_that_lands_over_a_newer_one_is_an_alarm_and_never_the_older_content(tmp_path: Path) -> None:
-    async with faulty(tmp_path) as (r, alt):
+async def test_an_old_put_that_lands_much_too_late_is_an_alarm_and_never_the_older_content(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    async with faulty(tmp_path, clock=clock) as (r, alt):
         landing = alt.late("put")
         await r.put("u.1", b"first")  # queued: the HEAD found nothing yet
         await r.put("u.1", b"second, acknowledged")
-        await r.drained()
+        await clock.advance(LATE)
+        await r.drained_now()
         assert state(r, "u.1") is State.CLEAN
         await landing.land()
         assert await r.get("u.1") == b"second, acknowledged"
@@ -228,9 +232,11 @@ async def test_slow_senders_do_not_hold_up_deletes_of_the_key(tmp_path: Path) ->
 
 
 async def test_slow_senders_do_not_hold_up_reads_of_a_suspect_row(tmp_path: Path) -> None:
-    async with faulty(tmp_path, write=REFUSE) as (r, alt):
+    clock = VirtualClock()
+    async with faulty(tmp_path, write=REFUSE, clock=clock) as (r, alt):
         await r.put("u.1", b"old")
         await make_suspect(r, alt)
+        await clock.advance(LATE)
         gate = Gate()
         writer = put_slowly(r, gate)
         await gate.reached()

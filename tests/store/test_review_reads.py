@@ -11,12 +11,13 @@ from typing import Any, NoReturn
 import pytest
 
 from tierproxy.alt.memory import MemoryAlt
-from tierproxy.config.sections import BucketSection, FillSection
+from tierproxy.config.sections import AltSection, BucketSection, FillSection
 from tierproxy.errors import AltError, AltMissing, AltUncertain, DiskUnavailable, NoSuchKey
 from tierproxy.model import AltObject, FillPolicy, Headers, ObjectName, State, Tier
 from tierproxy.store.body import MemorySource
 from tierproxy.store.calls import Precondition
 from tierproxy.store.sync import Sync
+from tierproxy.testing.clock import VirtualClock
 from tierproxy.testing.faults import Effect, FaultyAlt
 from tierproxy.testing.gate import Gate
 from tierproxy.testing.rig import BUCKET, Rig, name, rig
@@ -141,7 +142,8 @@ async def test_a_whole_body_passed_from_alt_that_is_corrupt_does_not_look_whole(
 
 
 async def test_a_suspect_object_that_alt_lost_is_served_from_disk_and_sent_again(tmp_path: Path) -> None:
-    async with faulty(tmp_path, write=REFUSE) as (r, alt):
+    clock = VirtualClock()
+    async with faulty(tmp_path, write=REFUSE, clock=clock) as (r, alt):
         await r.put("u.1", b"acknowledged")
         alt.fail("put", AltUncertain("?"))
         alt.fail("head")
@@ -150,7 +152,8 @@ async def test_a_suspect_object_that_alt_lost_is_served_from_disk_and_sent_again
         assert state(r, "u.1") is State.SUSPECT
         memory(alt).lose(name("u.1"))
         assert await r.get("u.1") == b"acknowledged"
-        await r.drained()
+        await clock.advance(AltSection().request_timeout)
+        await r.drained_now()
         assert memory(alt).content(name("u.1")) == b"acknowledged"
 
 

@@ -172,12 +172,14 @@ async def test_an_uncertain_delete_is_tried_again(tmp_path: Path) -> None:
 async def test_the_delete_of_an_unknown_object_reaches_alt_where_an_unacknowledged_write_may_have_landed(
     tmp_path: Path,
 ) -> None:
-    async with faulty(tmp_path, write=REFUSE) as (r, alt):
+    clock = VirtualClock()
+    async with faulty(tmp_path, write=REFUSE, clock=clock) as (r, alt):
         landing = alt.late("put")
         with pytest.raises(AltUncertain):
             await r.put("u.1", b"a mail")
         await landing.land()
         assert in_alt(alt, "u.1") == b"a mail"
         await r.delete("u.1")
-        await r.drained()
+        await clock.advance(LATE)
+        await r.drained_now()
         assert in_alt(alt, "u.1") is None

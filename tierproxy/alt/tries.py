@@ -12,7 +12,7 @@ from tierproxy.alt.budget import RetryBudget
 from tierproxy.config.sections import AltSection
 from tierproxy.errors import AltDeferred, AltError, AltUnavailable, AltUncertain
 from tierproxy.model import ObjectName
-from tierproxy.ports import Clock
+from tierproxy.ports import UNHEARD, Clock
 
 T = TypeVar("T")
 
@@ -57,7 +57,9 @@ class Tries:
                     return await attempt()
             except FOREIGN as error:
                 failure = error_of(error, name, change=change)
-                uncertain |= isinstance(failure, AltUncertain)
+                if isinstance(failure, AltUncertain):
+                    uncertain = True
+                    UNHEARD.get()()
                 tries += 1
                 again = (repeatable or not uncertain) and _cured(failure, change=change)
                 if not (again and self._again(name.bucket, tries, started)):

@@ -161,7 +161,8 @@ class VersionTable:
             self._suspended, self.table[EPOCH] = 0, self._suspended + 1
 
     def close(self) -> None:
-        """After the last commit: nobody believes this table any more, and its file goes. Idempotent.
+        """After the last commit: nobody believes this table any more, and its file goes, unless it says of changes that
+        may still be done: the next node is to know. Idempotent.
 
         First the epoch, then the file: a reader that maps it in between finds an epoch nothing is remembered under.
         """
@@ -169,7 +170,7 @@ class VersionTable:
             return
         self._closed = True
         self.table[EPOCH] = NOBODY
-        if self.path is not None:
+        if self.path is not None and not any(self._sent):
             with contextlib.suppress(DiskError):  # a file that stays is one nobody believes
                 self._files.unlink(self.path)
         self._unmap()

@@ -6,7 +6,7 @@ the real one and the fault-injecting one. "loop" in a docstring means: called on
 Errors: each method raises only the part of ``tierproxy.errors`` named in its docstring.
 """
 
-from tierproxy.ports.alt import AltBody, AltTier
+from tierproxy.ports.alt import UNHEARD, AltBody, AltTier
 from tierproxy.ports.body import BodyCheck
 from tierproxy.ports.catalogue import Catalogue
 from tierproxy.ports.counting import Counting, HistoryLog
@@ -19,6 +19,7 @@ from tierproxy.ports.rooms import Alarms, Hot, Kept, Leaser, NoticeBus, Purgeabl
 from tierproxy.ports.tracing import Span, Spans
 
 __all__ = [
+    "UNHEARD",
     "Alarms",
     "AltBody",
     "AltTier",

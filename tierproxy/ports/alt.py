@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextvars import ContextVar
 from typing import Protocol
 
 from tierproxy.model import (
@@ -14,6 +15,10 @@ from tierproxy.model import (
     ObjectName,
 )
 from tierproxy.ports.disk import Source
+
+UNHEARD: ContextVar[Callable[[], None]] = ContextVar("tierproxy_unheard", default=lambda: None)
+"""An alt tier calls it each time it has sent a change and does not hear the answer, also when it then tries again and
+succeeds: the first one may be done after the second."""
 
 
 class AltBody(Protocol):

@@ -122,6 +122,9 @@ _TABLE: dict[type[TierproxyError], _Row] = {
     errors.AltCorrupt: _Row("BadGateway", "The alt tier's answer cannot be trusted."),
     errors.AltPrecondition: _Row("ServiceUnavailable", "The object changed in the alt tier meanwhile; try again.", 1),
     errors.AltError: _Row("ServiceUnavailable", "The alt tier does not answer; try again.", 5),
+    errors.AltHeld: _Row(
+        "ServiceUnavailable", "An earlier change of this object may still be on its way; try again when it cannot.", 1
+    ),
     errors.AltDown: _Row("ServiceUnavailable", "The alt tier is down; try again when it is asked next.", 1),
     errors.StaleGeneration: _Row("ServiceUnavailable", "The object changed meanwhile; try again.", 1),
     errors.LostInAlt: _Row("ServiceUnavailable", "The object is known, but the alt tier does not have it.", 60),
@@ -155,7 +158,7 @@ def _from_table(error: TierproxyError) -> Fault:
     row = next(_TABLE[kind] for kind in type(error).__mro__ if kind in _TABLE)
     headers: list[tuple[bytes, bytes]] = []
     if row.retry_after is not None:
-        wait = error.retry_after if isinstance(error, errors.AltDown) else row.retry_after
+        wait = error.retry_after if isinstance(error, (errors.AltDown, errors.AltHeld)) else row.retry_after
         headers.append((b"retry-after", b"%d" % max(1, math.ceil(wait))))
     if isinstance(error, errors.RangeUnsatisfiable):
         headers.append((b"content-range", b"bytes */%d" % error.size))

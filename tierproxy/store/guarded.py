@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from tierproxy.model import AltObject, ByteRange, Headers, ListPage, ListRequest, ObjectName
-from tierproxy.ports import AltBody, AltTier, Source
+from tierproxy.ports import UNHEARD, AltBody, AltTier, Source
 from tierproxy.shares import BEGUN
 from tierproxy.store.health import AltHealth, Side, Visit
-from tierproxy.store.late import LateChanges
+from tierproxy.store.late import GONE, LateChanges, Made, Sent
 
 T = TypeVar("T")
 QUICK = 2**20
@@ -79,19 +80,29 @@ class Guarded:
         def put() -> Awaitable[str]:
             return self._alt.put(name, source, headers, md5=md5, etag=etag, parts=parts, create=create, match=match)
 
-        return await self._change(name, put, timed=source.size <= QUICK)
+        return await self._change(name, Made.of(etag or md5, headers), put, timed=source.size <= QUICK)
 
     async def put_stream(
         self, name: ObjectName, chunks: AsyncIterator[bytes], headers: Headers, *, create: bool = False,
         match: str | None = None,
     ) -> str:  # fmt: skip
-        def put() -> Awaitable[str]:
-            return self._alt.put_stream(name, chunks, headers, create=create, match=match)
+        """Alt is asked for nothing before the last of ``chunks``: then another change may have been lost meanwhile."""
+        with self._sending(name, None) as sent:
+            sent.asked = False
 
-        return await self._change(name, put, timed=False)
+            async def whole() -> AsyncIterator[bytes]:
+                async for chunk in chunks:
+                    yield chunk
+                self._late.admit(name, None)
+                sent.asked = True
+
+            visit = self._health.visit(name.bucket, Side.CHANGES, timed=False)
+            return await self._told(
+                visit, lambda: self._alt.put_stream(name, whole(), headers, create=create, match=match)
+            )
 
     async def delete(self, name: ObjectName) -> None:
-        await self._change(name, lambda: self._alt.delete(name), timed=True)
+        await self._change(name, GONE, lambda: self._alt.delete(name), timed=True)
 
     async def copy(
         self, source: ObjectName, target: ObjectName, headers: Headers | None, *, etag: str | None = None,
@@ -103,7 +114,8 @@ class Guarded:
                 known=known,
             )  # fmt: skip
 
-        return await self._change(target, copy, timed=False)
+        kept = known.headers if headers is None and known is not None else headers
+        return await self._change(target, Made.of(etag or "", kept), copy, timed=False)
 
     async def etag_is_md5(self, name: ObjectName) -> bool:
         return await self._alt.etag_is_md5(name)
@@ -134,9 +146,20 @@ class Guarded:
         finally:
             self._waiting.pop(scope, None)
 
-    async def _change(self, name: ObjectName, call: Callable[[], Awaitable[T]], *, timed: bool) -> T:
-        with self._late.sending(name):
+    async def _change(
+        self, name: ObjectName, made: Made | None, call: Callable[[], Awaitable[T]], *, timed: bool
+    ) -> T:  # fmt: skip
+        with self._sending(name, made):
             return await self._told(self._health.visit(name.bucket, Side.CHANGES, timed=timed), call)
+
+    @contextmanager
+    def _sending(self, name: ObjectName, made: Made | None) -> Iterator[Sent]:
+        with self._late.sending(name, made) as sent:
+            token = UNHEARD.set(sent.lost)
+            try:
+                yield sent
+            finally:
+                UNHEARD.reset(token)
 
     async def _told(self, visit: Visit, call: Callable[[], Awaitable[T]]) -> T:
         """Its time begins when it has its place among the requests."""

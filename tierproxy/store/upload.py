@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from tierproxy.config.sections import QueueSection
-from tierproxy.errors import DiskError, StaleGeneration, TierproxyError
+from tierproxy.errors import AltHeld, DiskError, StaleGeneration, TierproxyError
 from tierproxy.logs import event
 from tierproxy.model import Job, ObjectName, QueueTotals
 from tierproxy.ports import Alarms, Catalogue, Clock
@@ -162,6 +162,10 @@ class UploadQueue:
             await (work or self._perform(job))
         except StaleGeneration:  # a newer job took its place meanwhile
             return False
+        except AltHeld as error:
+            event(log, logging.INFO, "upload waits", name=job.name, kind=job.kind, reason=error)
+            await self._postpone(self._held(job, error))
+            return False
         except Exception as error:  # noqa: BLE001 - a defect, too, must not make the queue try again at once
             self._counters.upload_failures += 1
             level = logging.WARNING if isinstance(error, TierproxyError) else logging.ERROR
@@ -191,6 +195,11 @@ class UploadQueue:
             job, attempts=job.attempts + 1, next_try_at=self._clock.now() + wait,
             last_error=f"{type(error).__name__}: {error}"[:500],
         )  # fmt: skip
+
+    def _held(self, job: Job, error: AltHeld) -> Job:
+        """Nothing has failed: it is tried when it may be."""
+        wait = min(self._settings.max_backoff, error.retry_after)
+        return replace(job, next_try_at=self._clock.now() + wait, last_error=str(error)[:500])
 
     def _watch_deadline(self) -> None:
         oldest = self._counted().oldest_queued_at
