@@ -2,23 +2,37 @@
 
     python release/audit.py [--service pypi|osv]
 
-Exit code 0: none is known; 1: there are some (listed); 4: the service cannot be reached, and nothing is known.
+Some mirrors answer for a project and not for one version of it. What a project's page says is about its newest version
+(PyPI's JSON API, "Get a project": ``vulnerabilities``), so it counts where that is the one that is locked.
+
+Exit code 0: none is known; 1: there are some (listed); 4: the service cannot be reached, or knows nothing of a package.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+from urllib.request import urlopen
+
+from pip._internal.models.index import PyPI
 
 LOCK = Path(__file__).parent / "requirements.txt"
+LOCKED = re.compile(r"(?m)^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==(\S+)")
 FOUND, UNREACHABLE = 1, 4
 TROUBLE = ("ConnectionError", "ServiceError", "Max retries exceeded", "ProxyError", "Could not connect", "timed out")
 ACCEPTED: dict[str, str] = {
     "CVE-2025-69872": "diskcache unpickles values: tierproxy stores bytes alone and loads no pickle (stubs.database)",
 }
 """Why a vulnerability of a package is none of tierproxy. A test looks at each."""
+
+Page = dict[str, Any]
+"""What the index says of a project: ``info.version``, the newest, and its ``vulnerabilities``."""
 
 
 def command(service: str) -> list[str]:
@@ -30,10 +44,40 @@ def command(service: str) -> list[str]:
     ]  # fmt: skip
 
 
-def judged(told: str) -> tuple[int, list[str]]:
-    """Exit code and lines for what pip-audit has written as JSON. What was skipped is not known, whatever else it says:
-    a mirror that knows no vulnerabilities answers 404 for every package, and pip-audit finds none."""
-    packages = json.loads(told)["dependencies"]
+def page_of(project: str) -> Page | None:
+    """None: the index does not say."""
+    try:
+        with urlopen(f"{PyPI.pypi_url}/{quote(project)}/json", timeout=15) as answer:  # noqa: S310 - pip's own address
+            page = json.load(answer)
+    except (OSError, ValueError):
+        return None
+    return page if isinstance(page, dict) and isinstance(page.get("vulnerabilities"), list) else None
+
+
+def flaws_of(page: Page | None, version: str) -> list[Page] | None:
+    """What is known of ``version``, as pip-audit says it; None: nothing is, not even that there is nothing."""
+    if page is None or page["info"]["version"] != version:
+        return None
+    return [
+        {"id": flaw["id"], "fix_versions": flaw.get("fixed_in") or []}
+        for flaw in page["vulnerabilities"]
+        if not flaw.get("withdrawn") and not {flaw["id"], *flaw.get("aliases", ())} & ACCEPTED.keys()
+    ]
+
+
+def looked_up(packages: list[Page], locked: dict[str, str], page: Callable[[str], Page | None]) -> list[Page]:
+    """``packages``, with what the pages of projects say where pip-audit found nothing about a version."""
+    found = []
+    for one in packages:
+        version = locked.get(one["name"], "")
+        flaws = flaws_of(page(one["name"]), version) if "skip_reason" in one else None
+        found.append(one if flaws is None else {"name": one["name"], "version": version, "vulns": flaws})
+    return found
+
+
+def judged(packages: list[Page]) -> tuple[int, list[str]]:
+    """Exit code and lines for what is known. What was skipped is not known, whatever else is said: a mirror that knows
+    no vulnerabilities answers 404 for every version, and pip-audit finds none."""
     skipped = [f"{one['name']}: {one['skip_reason']}" for one in packages if "skip_reason" in one]
     known = [
         f"{one['name']} {one['version']}: {flaw['id']}, mended in {', '.join(flaw['fix_versions']) or 'no version'}"
@@ -58,7 +102,8 @@ def main(arguments: list[str]) -> int:
             f"NOT AUDITED: {reason}; nothing is known about what is locked. Try where there is a network\n"
         )
         return UNREACHABLE
-    code, lines = judged(done.stdout)
+    locked = {name.lower(): version for name, version in LOCKED.findall(LOCK.read_text())}
+    code, lines = judged(looked_up(json.loads(done.stdout)["dependencies"], locked, page_of))
     lines += [f"accepted: {name}, {why}" for name, why in ACCEPTED.items()]
     sys.stdout.write("".join(f"{line}\n" for line in lines))
     return code

@@ -164,16 +164,37 @@ def test_an_audit_that_reaches_nobody_says_so() -> None:
 
 def test_what_nobody_has_looked_at_is_not_well() -> None:
     """A mirror of an index that knows packages and no vulnerabilities: pip-audit calls that a success."""
-    sound = {"name": "a", "version": "1", "vulns": []}
-    unknown = {"name": "b", "skip_reason": "Dependency not found on PyPI and could not be audited: b (1)"}
-    broken = {"name": "c", "version": "2", "vulns": [{"id": "CVE-1", "fix_versions": ["2.1"]}]}
+    sound: dict[str, Any] = {"name": "a", "version": "1", "vulns": []}
+    unknown: dict[str, Any] = {"name": "b", "skip_reason": "Dependency not found on PyPI"}
+    broken: dict[str, Any] = {"name": "c", "version": "2", "vulns": [{"id": "CVE-1", "fix_versions": ["2.1"]}]}
     for packages, code, word in (
         ([sound], 0, "1 of 1 packages audited"), ([sound, unknown], audit.UNREACHABLE, "NOT AUDITED"),
         ([sound, broken], audit.FOUND, "c 2: CVE-1, mended in 2.1"), ([broken, unknown], audit.UNREACHABLE, "CVE-1"),
     ):  # fmt: skip
-        found, lines = audit.judged(json.dumps({"dependencies": packages, "fixes": []}))
+        found, lines = audit.judged(packages)
         assert found == code
         assert word in "\n".join(lines)
+
+
+def test_a_project_s_page_speaks_for_its_newest_version_alone() -> None:
+    accepted = next(iter(audit.ACCEPTED))
+    pages: dict[str, Any] = {
+        "sound": {"info": {"version": "1"}, "vulnerabilities": []},
+        "broken": {"info": {"version": "1"}, "vulnerabilities": [
+            {"id": "GHSA-1", "aliases": ["CVE-1"], "fixed_in": ["2"]}, {"id": "GHSA-2", "aliases": [accepted]},
+            {"id": "GHSA-3", "withdrawn": "2026-01-01T00:00:00Z"},
+        ]},
+        "capped": {"info": {"version": "2"}, "vulnerabilities": []}, "silent": None,
+    }  # fmt: skip
+    known = {"name": "known", "version": "1", "vulns": []}
+    skipped = [{"name": name, "skip_reason": "not found"} for name in pages]
+    found = audit.looked_up([known, *skipped], dict.fromkeys(pages, "1"), pages.__getitem__)
+    assert found == [
+        known, {"name": "sound", "version": "1", "vulns": []},
+        {"name": "broken", "version": "1", "vulns": [{"id": "GHSA-1", "fix_versions": ["2"]}]}, *skipped[2:],
+    ]  # fmt: skip
+    assert audit.judged(found)[0] == audit.UNREACHABLE
+    assert audit.judged(found[:3])[0] == audit.FOUND
 
 
 def test_what_is_accepted_is_not_used() -> None:
