@@ -260,10 +260,14 @@ async def test_a_copy_that_was_lost_and_goes_by_the_bytes_waits_for_nothing(tmp_
         assert memory(machine.alt).content(name("u.2")) == b"a mail"
 
 
-async def test_what_the_queue_must_not_send_yet_is_no_failure_and_is_sent_as_soon_as_it_may_be(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("backoff", "wait"), [(LATE + 5, LATE - 5), (LATE / 4, LATE / 4)], ids=["long", "short"])
+async def test_what_the_queue_must_not_send_yet_is_no_failure_and_is_sent_as_soon_as_it_may_be(
+    tmp_path: Path, backoff: float, wait: float
+) -> None:
+    """No job waits for longer than ``max_backoff``: who sees one that does takes the clock for set back."""
     machine = Machine(tmp_path)
-    hasty = QueueSection(backoff=Duration(LATE + 5), max_backoff=Duration(LATE + 5))
-    async with machine.node(queue=hasty) as one:
+    queue = QueueSection(backoff=Duration(backoff), max_backoff=Duration(backoff))
+    async with machine.node(queue=queue) as one:
         await lost(one, machine.alt, "u.1", b"first")
         await machine.clock.advance(5)
         await one.put("u.1", b"second")
@@ -271,7 +275,7 @@ async def test_what_the_queue_must_not_send_yet_is_no_failure_and_is_sent_as_soo
         await one.idle()
         assert not one.parts.counters.upload_failures
         (job,) = one.parts.catalogue.jobs()
-        assert (job.attempts, job.next_try_at - machine.clock.now()) == (0, LATE - 5)
+        assert (job.attempts, job.next_try_at - machine.clock.now()) == (0, wait)
         await machine.clock.advance(LATE - 5)
         await one.idle()
         assert memory(machine.alt).content(name("u.1")) == b"second"
