@@ -185,6 +185,7 @@ def test_a_project_s_page_speaks_for_its_newest_version_alone() -> None:
             {"id": "GHSA-3", "withdrawn": "2026-01-01T00:00:00Z"},
         ]},
         "capped": {"info": {"version": "2"}, "vulnerabilities": []}, "silent": None,
+        "python-dateutil": {"info": {"version": "4.0.1"}, "vulnerabilities": []},
     }  # fmt: skip
     known = {"name": "known", "version": "1", "vulns": []}
     skipped = [{"name": name, "skip_reason": "not found"} for name in pages]
@@ -195,6 +196,19 @@ def test_a_project_s_page_speaks_for_its_newest_version_alone() -> None:
     ]  # fmt: skip
     assert audit.judged(found)[0] == audit.UNREACHABLE
     assert audit.judged(found[:3])[0] == audit.FOUND
+
+
+def test_what_was_mended_after_a_version_that_is_kept_back_was_read() -> None:
+    """And only that: the newest version's own vulnerabilities count, and a newer one has to be read again."""
+    for (name, version, newest), why in audit.READ.items():
+        assert f"{name}=={version}" in LOCK, "take the entry out"
+        assert why
+        page: dict[str, Any] = {"info": {"version": newest}, "vulnerabilities": []}
+        assert audit.flaws_of(page, name, version) == []
+        page["vulnerabilities"].append({"id": "CVE-1"})
+        assert audit.flaws_of(page, name, version) == [{"id": "CVE-1", "fix_versions": []}]
+        page["info"]["version"] += ".1"
+        assert audit.flaws_of(page, name, version) is None
 
 
 def test_what_is_accepted_is_not_used() -> None:
