@@ -47,7 +47,7 @@ pip_settings() {
 build() {
   local settings=(--volume "$root/pip.conf:/etc/pip.conf:ro" --volume /etc/ssl/certs:/etc/ssl/certs:ro) place
   pip_settings > "$root/pip.conf"
-  for place in $(tr ' ' '\n' < "$root/pip.conf" | sed -n 's,^file://,,; /^\//p'); do
+  for place in $(tr ' ' '\n' < "$root/pip.conf" | sed -n 's,^file://,,; s,/simple/*$,,; /^\//p'); do  # an index has its files beside its pages
     [ ! -d "$place" ] || settings+=(--volume "$(realpath "$place"):$place:ro")
   done
   layers build --isolation chroot --network host --format docker --build-arg BASE=localhost/tierproxy-base \
