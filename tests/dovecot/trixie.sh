@@ -3,6 +3,8 @@
 # stays as it is. Needs root and the Debian mirror that apt is set up with. No service is started. Where it cannot be made
 # this says why, and the tests are skipped; with CI set that is an error.
 set -euo pipefail
+# shellcheck source=tests/debian.sh
+source "$(dirname "$0")/../debian.sh"
 
 root=$(realpath -m "$1")
 packages="dovecot-core dovecot-imapd dovecot-lmtpd dovecot-pop3d"
@@ -14,24 +16,16 @@ cannot() {
   exit 0
 }
 
-# Of the archive that calls itself Debian, not of its security updates: debootstrap needs the whole of it.
-mirror() {
-  # shellcheck disable=SC2016
-  apt-get indextargets --format '$(ORIGIN) $(LABEL) $(REPO_URI)' 'Created-By: Packages' 2> /dev/null \
-    | awk '$1 == "Debian" && $2 == "Debian" { print $3; exit }'
-}
-
+# Linked by &&: where somebody asks how it went, set -e is off.
 make_root() {
-  local from=$1 here=$2 proxy=
-  eval "$(apt-config shell proxy Acquire::http::Proxy)"
-  [ -z "$proxy" ] || export http_proxy=$proxy
-  debootstrap --variant=minbase --include=ca-certificates trixie "$here" "$from"
-  printf '#!/bin/sh\nexit 101\n' > "$here/usr/sbin/policy-rc.d"
-  chmod 755 "$here/usr/sbin/policy-rc.d"
-  mount -t proc proc "$here/proc"
+  local here=$1
   # shellcheck disable=SC2086
-  chroot "$here" apt-get install -y -qq --no-install-recommends $packages
-  chroot "$here" apt-get clean
+  bootstrap trixie ca-certificates "$here" \
+    && printf '#!/bin/sh\nexit 101\n' > "$here/usr/sbin/policy-rc.d" \
+    && chmod 755 "$here/usr/sbin/policy-rc.d" \
+    && mount -t proc proc "$here/proc" \
+    && chroot "$here" apt-get install -y -qq --no-install-recommends $packages \
+    && chroot "$here" apt-get clean
 }
 
 [ ! -x "$root/usr/sbin/dovecot" ] || exit 0
@@ -40,18 +34,13 @@ command -v apt-get > /dev/null || cannot "it is made with Debian's debootstrap a
 # What is mounted on the way is mounted for this process alone, and goes with it, however it ends.
 [ "${ALONE:-}" = yes ] || ALONE=yes exec unshare --mount --propagation private "$0" "$@"
 
-[ -n "$(mirror)" ] || apt-get update -qq
-from=$(mirror)
-[ -n "$from" ] || cannot "apt knows no Debian mirror"
-if ! command -v debootstrap > /dev/null || [ ! -e /usr/share/keyrings/debian-archive-keyring.gpg ]; then
-  apt-get install -y -qq --no-install-recommends debootstrap debian-archive-keyring > /dev/null \
-    || { apt-get update -qq && apt-get install -y -qq --no-install-recommends debootstrap debian-archive-keyring > /dev/null; }
-fi
+need debootstrap debian-archive-keyring
+[ -n "$(mirror)" ] || cannot "apt knows no Debian mirror"
 
 echo "making $root: Debian trixie with $packages"
 mkdir -p "$(dirname "$root")"
 rm -rf --one-file-system "$root" "$root.unfinished"
-if ! make_root "$from" "$root.unfinished" > "$root.log" 2>&1; then
+if ! make_root "$root.unfinished" > "$root.log" 2>&1; then
   tail -n 5 "$root.log" >&2
   cannot "see $root.log"
 fi

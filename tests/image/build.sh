@@ -4,8 +4,9 @@
 # another Python 3.11). Needs root, the Debian mirror that apt is set up with and the index that pip ($PIP) is set up with.
 set -euo pipefail
 
+# shellcheck source=tests/debian.sh
+source "$(dirname "$0")/../debian.sh"
 root=$(realpath -m "$1")
-export DEBIAN_FRONTEND=noninteractive
 
 cannot() {
   echo "no image: $1" >&2
@@ -14,28 +15,15 @@ cannot() {
 
 layers() { buildah --root "$root/storage" --runroot "$root/run" --storage-driver vfs "$@"; }
 
-# Of the archive that calls itself Debian, not of its security updates: debootstrap needs the whole of it.
-mirror() {
-  # shellcheck disable=SC2016
-  apt-get indextargets --format '$(ORIGIN) $(LABEL) $(REPO_URI)' 'Created-By: Packages' 2> /dev/null \
-    | awk '$1 == "Debian" && $2 == "Debian" { print $3; exit }'
-}
-
-install() {
-  apt-get install -y -qq --no-install-recommends "$@" > /dev/null
-}
-
+# Linked by &&: where somebody asks how it went, set -e is off.
 make_base() {
-  local proxy=
-  eval "$(apt-config shell proxy Acquire::http::Proxy)"
-  [ -z "$proxy" ] || export http_proxy=$proxy
-  rm -rf --one-file-system "$root/base"
-  debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates bookworm "$root/base" "$(mirror)"
-  ln -s python3 "$root/base/usr/bin/python"
   local container
-  container=$(layers from scratch)
-  layers add --quiet "$container" "$root/base" /
-  layers commit --quiet --rm "$container" tierproxy-base
+  rm -rf --one-file-system "$root/base" \
+    && bootstrap bookworm python3,python3-venv,ca-certificates "$root/base" \
+    && ln -s python3 "$root/base/usr/bin/python" \
+    && container=$(layers from scratch) \
+    && layers add --quiet "$container" "$root/base" / \
+    && layers commit --quiet --rm "$container" tierproxy-base
 }
 
 # What pip is set up with, and the directories it takes packages from: for the build alone, nothing of it is in the image.
@@ -56,11 +44,7 @@ build() {
 
 [ "$(id -u)" -eq 0 ] || cannot "only root can make it (sudo make test-image)"
 command -v apt-get > /dev/null || cannot "it is made with Debian's buildah and debootstrap"
-tools=(buildah debootstrap debian-archive-keyring)
-if [ -z "$(mirror)" ] || ! dpkg --status "${tools[@]}" > /dev/null 2>&1; then
-  install "${tools[@]}" || { apt-get update -qq && install "${tools[@]}"; }
-fi
-[ -n "$(mirror)" ] || apt-get update -qq
+need buildah debootstrap debian-archive-keyring
 [ -n "$(mirror)" ] || cannot "apt knows no Debian mirror"
 
 mkdir -p "$root"
