@@ -65,7 +65,7 @@ def test_an_operator_finds_out_why_mail_is_on_disk_and_changes_what_stays(pane: 
         ["Measure", "your text", "in force", "no rules (LRU)", "ceiling"]
     )
     expect(page.locator(".simulated .panel-lead")).to_contain_text("Your text would have served")
-    table.scroll_into_view_if_needed()
+    table.evaluate("one => one.scrollIntoView()")  # at once: the next report draws another table
     steps.done("simulated")
 
     button(page.locator("[data-part=editor]"), "Put in shadow").click()
