@@ -39,7 +39,8 @@ comes
 6. A SUSPECT row is believed only by the process that is in the middle of the overwrite; after a crash, or when alt's
    answer was lost, nobody believes it before alt was asked (``lookup.Lookup.settled``). What alt says counts for that
    time only as long as the overwrite may still be on its way (``[alt] request_timeout``): the row stays SUSPECT. So
-   long nothing is sent to alt for names of which a killed node left something on its way (``late``).
+   long nothing else is sent to alt for names of which anything, of this node or a killed one, may be on its way
+   (``late``).
 7. used bytes = blob_bytes of all rows + bytes of all parts; reserved bytes = 0 when nothing is being written.
 8. No reader gets the last byte of a body before length and checksum of all of it are known to be right.
 
