@@ -19,7 +19,7 @@ from tierproxy.clock import SystemClock
 from tierproxy.disk.layout import DataDirectory
 from tierproxy.embedded import PROBE_BUCKET
 from tierproxy.errors import NoSuchUpload, RequestError, TierproxyError
-from tierproxy.near.versions import SHARED_MEMORY, table_path
+from tierproxy.near.versions import SHARED_MEMORY, UNANSWERED, table_path
 from tierproxy.store.check import Check, Kind
 from tierproxy.testing.invariants import check_invariants
 from tierproxy.wire.purges import RunWish
@@ -31,10 +31,12 @@ from torturing.world import ALT_BUCKETS, World
 
 DRAINING = 90.0  #: seconds the queue has to run empty, once everything is healed
 SETTLING = 30.0  #: seconds in which "try again" is an answer, once everything is healed
+SLACK = 1.0  #: seconds between what the node and its judge take for the same moment
 AT_ONCE = 4
 LOOKS = 5
 DRAFTS = {".part", ".draft", ".partial"}  #: what files are called before they are whole
 LEFTOVERS = {Kind.FILE_WITHOUT_ROW.value, Kind.DAMAGED_FILE_WITHOUT_ROW.value, Kind.PART_WITHOUT_ROW.value}
+OUTLIVES = "its table in shared memory outlives the node"
 DAMAGES = {Kind.BLOB_MISSING.value, Kind.BLOB_DAMAGED.value}
 MEANINGS = {
     Kind.LOST_IN_ALT.value: Wrong.LOST, Kind.DIFFERS_IN_ALT.value: Wrong.LOST, Kind.ONLY_COPY_DAMAGED.value: Wrong.LOST,
@@ -50,6 +52,7 @@ class Judge:
         self._tally = tally
         self._ledger = world.ledger
         self._s3 = s3_client(world.alt.section())  # for several threads
+        self._drained = time.monotonic()  #: since then all that was sent to S3 has been answered
 
     def close(self) -> None:
         self._s3.close()
@@ -62,7 +65,8 @@ class Judge:
                 self._tally.fail(Wrong.BROKEN, f"after {DRAINING:g} s there are still {left} uploads pending")
                 return False
             time.sleep(0.05)
-        self._tally.drained += time.monotonic() - begin
+        self._drained = time.monotonic()
+        self._tally.drained += self._drained - begin
         return True
 
     def contents(self, *, cut_off: bool = False) -> dict[str, str]:
@@ -232,6 +236,7 @@ class Judge:
         ``damaged``: what there was in this round explains leftovers, and damage that nobody has read yet."""
         node = self._world.node
         workers = node.workers()
+        lasted = time.monotonic() - self._drained
         if node.ended_in_order():
             self._tally.seen["ends in order"] += 1
         else:
@@ -241,8 +246,7 @@ class Judge:
         for path in node.data.rglob("*"):
             if path.suffix in DRAFTS or path.name.startswith("."):
                 self._tally.fail(Wrong.LEAKED, f"{path.relative_to(node.data)} is left, half written")
-        if table_path(node.data, SHARED_MEMORY).exists():
-            self._tally.fail(Wrong.LEAKED, "its table in shared memory outlives the node")
+        self._table(lasted)
         for worker in workers:
             if worker.is_running():
                 self._tally.fail(Wrong.LEAKED, f"hit worker {worker.pid} outlives its node")
@@ -254,6 +258,19 @@ class Judge:
             asyncio.run(self._invariants())
         except AssertionError as error:
             self._tally.fail(Wrong.LEAKED, str(error))
+
+    def _table(self, lasted: float) -> None:
+        """A table in shared memory outlives its node only if it tells the next one of changes that S3 may still do: a
+        node that goes on for longer than that after the last one takes it away. ``lasted``: seconds."""
+        path = table_path(self._world.node.data, SHARED_MEMORY)
+        if not path.exists():
+            return
+        if lasted > self._world.node.config.alt.request_timeout + SLACK:
+            self._tally.fail(Wrong.LEAKED, f"{OUTLIVES}, {lasted:.0f} s after the last change")
+        elif not any(path.read_bytes()[-UNANSWERED:]):
+            self._tally.fail(Wrong.LEAKED, f"{OUTLIVES}, and tells the next one nothing")
+        else:
+            self._tally.seen["tables left to the next node"] += 1
 
     def _check(self, allowed: set[str]) -> None:
         """``tierproxy check --alt``, and once more after its repair."""

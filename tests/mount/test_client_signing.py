@@ -30,6 +30,8 @@ from tierproxy.testing.clock import VirtualClock
 from tierproxy.testing.memory_store import MemoryStore
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
+NAMES = TEXT.filter(lambda name: bool(name) and name not in {"X-Amz-Algorithm", "X-Amz-Security-Token", "Signature"})
+"""Of query parameters: all but those that say the query is signed."""
 VALUES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20).map(str.strip)
 
 
@@ -38,7 +40,7 @@ def signer(clock: VirtualClock) -> Signer:
 
 
 @settings(max_examples=200, deadline=None)
-@given(key=TEXT, query=st.lists(st.tuples(TEXT.filter(bool), TEXT), max_size=3), value=VALUES)
+@given(key=TEXT, query=st.lists(st.tuples(NAMES, TEXT), max_size=3), value=VALUES)
 def test_the_object_port_admits_what_the_client_signs(key: str, query: list[tuple[str, str]], value: str) -> None:
     clock = VirtualClock()
     path, parameters = target_of(f"/mail/{key}", query)

@@ -400,6 +400,18 @@ async def test_a_change_without_an_answer_may_be_done_for_the_time_of_a_request(
     assert not counts.open
 
 
+async def test_two_that_were_lost_at_the_same_moment_are_both_over() -> None:
+    counts, clock = Counts(), VirtualClock()
+    late, made = LateChanges(counts, clock, 20.0), Made("1", Headers())
+    for _ in range(2):
+        with pytest.raises(AltUncertain), late.sending(name("u.1"), made):
+            raise AltUncertain
+    assert counts.open == [name("u.1")] * 2
+    await clock.advance(20.0)
+    late.admit(name("u.1"), None)
+    assert not counts.open
+
+
 async def test_an_answer_that_was_lost_on_the_way_to_success_counts(tmp_path: Path) -> None:
     """Alt's own second try succeeded: the first one may still be done."""
     machine = Machine(tmp_path)

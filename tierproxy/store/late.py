@@ -126,5 +126,6 @@ class LateChanges:
         while self._ends and self._ends[0][0] <= now:
             until, name = self._ends.popleft()
             self._unanswered.answered(name)
-            if self._doubts[name].until <= until:
+            doubt = self._doubts.get(name)
+            if doubt is not None and doubt.until <= until:
                 del self._doubts[name]
