@@ -9,7 +9,7 @@ FOR_TESTS := $(VENV)/.installed-dev
 LOCK := --quiet --universal --python-version 3.11 --no-header --no-annotate --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo-dovecot test test-dovecot24 test-image check lint docs screenshots bench compare load torture overload soak profile instructions fuzz lock audit sbom clean
+.PHONY: help install run demo-dovecot test test-debian13 test-dovecot24 test-image check lint docs screenshots bench compare load torture overload soak profile instructions fuzz lock audit sbom clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,9 +30,12 @@ test: $(FOR_TESTS) ## Install what the tests need and run them, by WORKERS=3 at 
 	@tests/browser/install.sh
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) $(ARGS)
 
+test-debian13: $(BIN)/pip ## As root: all tests on Debian 13 with its own Python, SQLite and Dovecot, in ./var/debian13 (made when missing)
+	@PIP=$(CURDIR)/$(BIN)/pip tests/debian13.sh var/debian13 "$(ARGS)"
+
 test-dovecot24: $(FOR_TESTS) ## As root: the tests with Dovecot 2.4, of a Debian trixie in ./var/dovecot24 (made when missing)
 	@tests/dovecot/trixie.sh var/dovecot24
-	@TEST_DOVECOT_ROOT=$(CURDIR)/var/dovecot24 $(BIN)/python -m pytest tests/dovecot $(ARGS)
+	@TEST_DOVECOT_ROOT=$(CURDIR)/var/dovecot24 $(BIN)/python -m pytest tests/dovecot tests/importing/test_import_dovecot.py $(ARGS)
 
 test-image: $(FOR_TESTS) ## As root: build the image (in ./var/image, without an engine or a registry), and try a node in it
 	@PIP=$(CURDIR)/$(BIN)/pip tests/image/build.sh var/image

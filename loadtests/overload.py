@@ -56,7 +56,7 @@ class Scene:
 
 
 SCENES = (
-    Scene("flood of connections", scenes.flood, "narrow", 100),
+    Scene("flood of connections", scenes.flood, "narrow", 160),  # its start takes up what the storm's reads have left
     Scene("idle connections", scenes.idle, "plain", 250),
     Scene("slow readers of alt", scenes.slow_readers, "plain", 520),  # 320 bodies of 1.6 MiB
     Scene("slow writers and heads", scenes.slow_writers, "narrow", 150),

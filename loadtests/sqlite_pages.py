@@ -1,5 +1,6 @@
 """What SQLite itself counts of a connection's pages. Python's ``sqlite3`` does not pass it on, so it is asked of the
-library that the interpreter has loaded, by the handle that CPython 3.11 keeps as the first field of a Connection.
+library that the interpreter has loaded, by the handle that CPython keeps as the first field of a Connection (3.11 to
+3.13, and not in a build without the interpreter's lock, whose objects begin otherwise).
 
 https://sqlite.org/c3ref/c_dbstatus_options.html
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import sqlite3
 import sys
+import sysconfig
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -16,7 +18,11 @@ from typing import NamedTuple
 
 _HEAD = 2 * ctypes.sizeof(ctypes.c_void_p)  # of every object: its count of references, and its type
 _HIT, _MISS, _WRITE = 7, 8, 9  # SQLITE_DBSTATUS_CACHE_*
-KNOWN = sys.implementation.name == "cpython" and sys.version_info[:2] == (3, 11)
+KNOWN = (
+    sys.implementation.name == "cpython"
+    and (3, 11) <= sys.version_info[:2] <= (3, 13)
+    and not sysconfig.get_config_var("Py_GIL_DISABLED")
+)
 
 
 class Pages(NamedTuple):

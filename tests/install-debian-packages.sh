@@ -33,9 +33,14 @@ missing() {
   done | sort
 }
 
-# Debian's package prometheus starts a server where systemd runs. Only its promtool is wanted, which needs nothing else.
+# Debian's package prometheus starts a server where systemd runs. Only its promtool is wanted, which needs nothing else, and
+# is a package of its own from Debian 13 on.
 install_promtool() {
   local directory status=0
+  if apt-cache show promtool > /dev/null 2>&1; then
+    apt-get install -y -qq --no-install-recommends promtool > /dev/null
+    return
+  fi
   directory=$(mktemp -d)
   chmod 755 "$directory"
   (cd "$directory" && apt-get download -qq prometheus > /dev/null 2>&1 && dpkg-deb --extract prometheus_*.deb . \

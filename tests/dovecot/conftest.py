@@ -1,7 +1,7 @@
 """Real Dovecot, real SeaweedFS, real mount.
 
-Stories marked ``dovecot24`` are of Dovecot 2.4 alone. ``make test-dovecot24`` brings it and runs all stories with it;
-without it those are left out.
+Stories marked ``dovecot24`` are of Dovecot 2.4 alone, and left out where another one is installed.
+``make test-dovecot24`` brings it and runs all stories with it.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import pytest
 
 from tests.dovecot.world import Kind, World, check_clean, other_root, world
 from tests.fixtures_seaweed import new_bucket, seaweed
-from tierproxy.dovecot.private import program
+from tierproxy.dovecot.private import installed, program
 from tierproxy.dovecot.settings import Layout
+from tierproxy.dovecot.versions import Series
 from tierproxy.embedded import EmbeddedS3
 from tierproxy.errors import TierproxyError
 
@@ -24,12 +25,19 @@ S3 = Callable[[], tuple[EmbeddedS3, str]]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if other_root() is not None:
+    if other_root() is not None or _is_24():
         return
     left_out = [item for item in items if item.get_closest_marker("dovecot24")]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if not item.get_closest_marker("dovecot24")]
+
+
+def _is_24() -> bool:
+    try:
+        return installed().series is Series.V24
+    except TierproxyError:
+        return False
 
 
 def refuse(reason: str) -> None:

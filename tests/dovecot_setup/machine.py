@@ -13,7 +13,7 @@ from tierproxy.dovecot.commands import Answer, Unrunnable
 from tierproxy.dovecot.doveconf import parsed
 from tierproxy.dovecot.host import Host
 from tierproxy.dovecot.settings import Layout, mail_settings
-from tierproxy.dovecot.versions import version_of
+from tierproxy.dovecot.versions import Series, Version, version_of
 
 V23, V24 = version_of("2.3.19.1"), version_of("2.4.1")
 HEADERS = {
@@ -39,6 +39,15 @@ UID, GID = 998, 997
 UNIT = (
     "LoadState=loaded\nAfter=basic.target tierproxy-mount.service\nRequires=tierproxy-mount.service\nWants=\nBindsTo=\n"
 )
+
+
+def own_file(version: Version, directory: Path, lines: str) -> str:
+    """A dovecot.conf of ``lines``, whose instance has its own ``directory`` and offers nothing. 2.4 wants to be told
+    first which version it is for."""
+    base = f"base_dir = {directory}/run\nssl = no\nprotocols =\n{lines}"
+    if version.series is Series.V23:
+        return base
+    return f"dovecot_config_version = {version}\ndovecot_storage_version = {version}\n{base}"
 
 
 @dataclass

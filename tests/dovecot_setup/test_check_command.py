@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tests.cli.live import Live, live_node
-from tests.dovecot_setup.machine import ROOT_FS, V24, Machine, printed
+from tests.dovecot_setup.machine import ROOT_FS, V24, Machine, own_file, printed
 from tierproxy.cli.outcome import ExitCode
 from tierproxy.cli.program import app
 from tierproxy.config.sections import BucketSection
@@ -163,7 +163,7 @@ def test_somebody_else_on_the_nodes_port_is_no_node(machine: Machine, tmp_path: 
 def test_what_doveconf_leaves_out_has_its_default(machine: Machine, tmp_path: Path) -> None:
     installed = find(str(tmp_path / "dovecot.conf"))
     lines = mail_settings(installed.version, Layout.MAIN, user="998", group="997")
-    (tmp_path / "dovecot.conf").write_text(f"base_dir = {tmp_path}/run\nssl = no\nprotocols =\n{lines}")
+    (tmp_path / "dovecot.conf").write_text(own_file(installed.version, tmp_path, lines))
     answers = [run([installed.doveconf, "-c", installed.config, option]).out for option in ("-a", "-n")]
     every, changed = (checkup("--doveconf", output(tmp_path, answer)) for answer in answers)
     assert every == changed

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.dovecot_setup.machine import V23, V24
+from tests.dovecot_setup.machine import V23, V24, own_file
 from tierproxy.dovecot.commands import run
 from tierproxy.dovecot.doveconf import parsed
 from tierproxy.dovecot.places import places
 from tierproxy.dovecot.settings import Folders, Layout, Paths, mail_settings
-from tierproxy.dovecot.versions import SBIN, Series, find
+from tierproxy.dovecot.versions import SBIN, find
 
 DOVECONF = shutil.which("doveconf") or shutil.which("doveconf", path=SBIN)
 
@@ -74,13 +74,8 @@ def test_every_line_has_its_reason_above(version: object, layout: Layout) -> Non
 @pytest.mark.parametrize("layout", Layout)
 def test_doveconf_takes_it(tmp_path: Path, layout: Layout, folders: Folders | None) -> None:
     installed = find(str(tmp_path / "dovecot.conf"))
-    base = f"base_dir = {tmp_path}/run\nssl = no\nprotocols =\n"
-    if installed.version.series is Series.V24:
-        number = installed.version.text
-        base = f"dovecot_config_version = {number}\ndovecot_storage_version = {number}\n{base}"
-    (tmp_path / "dovecot.conf").write_text(
-        base + mail_settings(installed.version, layout, user="5000", folders=folders)
-    )
+    lines = mail_settings(installed.version, layout, user="5000", folders=folders)
+    (tmp_path / "dovecot.conf").write_text(own_file(installed.version, tmp_path, lines))
     answer = installed.configuration()
     assert (answer.status, answer.error) == (0, "")
     found = parsed(answer.out, installed.version)
@@ -91,7 +86,8 @@ def test_doveconf_takes_it(tmp_path: Path, layout: Layout, folders: Folders | No
 
 @pytest.mark.skipif(DOVECONF is None, reason="doveconf is not installed")
 def test_what_doveconf_refuses_is_an_answer(tmp_path: Path) -> None:
-    (tmp_path / "dovecot.conf").write_text("mail_no_such_setting = 1\n")
-    answer = run([str(DOVECONF), "-c", str(tmp_path / "dovecot.conf"), "-n"])
+    installed = find(str(tmp_path / "dovecot.conf"))
+    (tmp_path / "dovecot.conf").write_text(own_file(installed.version, tmp_path, "mail_no_such_setting = 1\n"))
+    answer = run([installed.doveconf, "-c", installed.config, "-n"])
     assert answer.status
     assert "mail_no_such_setting" in answer.error

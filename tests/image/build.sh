@@ -27,16 +27,11 @@ make_base() {
 }
 
 # What pip is set up with, and the directories it takes packages from: for the build alone, nothing of it is in the image.
-pip_settings() {
-  echo '[global]'
-  "$PIP" config list | sed -n "s/^:env:\./ /; s/^[a-z]*\./ /; s/^ \([^=]*\)='\(.*\)'$/\1 = \2/p" | sort -u -t= -k1,1
-}
-
 build() {
   local settings=(--volume "$root/pip.conf:/etc/pip.conf:ro" --volume /etc/ssl/certs:/etc/ssl/certs:ro) place
   pip_settings > "$root/pip.conf"
-  for place in $(tr ' ' '\n' < "$root/pip.conf" | sed -n 's,^file://,,; s,/simple/*$,,; /^\//p'); do  # an index has its files beside its pages
-    [ ! -d "$place" ] || settings+=(--volume "$(realpath "$place"):$place:ro")
+  for place in $(pip_places "$root/pip.conf"); do
+    settings+=(--volume "$(realpath "$place"):$place:ro")
   done
   layers build --isolation chroot --network host --format docker --build-arg BASE=localhost/tierproxy-base \
     "${settings[@]}" --tag tierproxy .

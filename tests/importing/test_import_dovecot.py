@@ -14,13 +14,14 @@ from typer.testing import CliRunner
 
 from tests.cli.live import Live, live_node
 from tests.dovecot.conftest import need_dovecot
-from tests.dovecot.world import USERS, private, short_directory
+from tests.dovecot.world import USERS, other_root, private, short_directory
 from tierproxy.cli.client import Door, ObjectClient
 from tierproxy.cli.demo.home import BUCKET
 from tierproxy.cli.program import app
-from tierproxy.dovecot.private import PrivateDovecot, owned
+from tierproxy.dovecot.private import PrivateDovecot, installed, owned
 from tierproxy.dovecot.private_config import OWNER
 from tierproxy.dovecot.settings import Folders, Layout
+from tierproxy.dovecot.versions import Series
 from tierproxy.model import ObjectName
 from tierproxy.testing.imap import Imap, Lmtp, letter
 from tierproxy.testing.mails import mail
@@ -58,6 +59,18 @@ def old(home: Path) -> Path:
         before = seen(dovecot)
     (home / "before.json").write_text(json.dumps(before))
     return home / "old" / "mail" / "u1"
+
+
+WORDS = {"LAYOUT": "mailbox_list_layout", "INDEX": "mail_index_path", "CONTROL": "mail_control_path"}
+
+
+def elsewhere(place: str, **said: object) -> list[str]:
+    """A mail directory, for doveadm: what is other there than ``place`` tells, in the words of 2.3 or of 2.4."""
+    if installed(other_root()).series is Series.V23:
+        return [place + "".join(f":{word}={value}" for word, value in said.items())]
+    # For doveadm INBOX is in the directory itself, where 2.3 has it; with 2.4, our layout maildir makes it a folder.
+    inbox = ["-p", "mail_inbox_path="] if place.startswith("maildir:") else []
+    return [*(f"-p{WORDS[word]}={value}" for word, value in said.items()), *inbox, place]
 
 
 def imap(dovecot: PrivateDovecot, user: str = "u1") -> Imap:
@@ -120,8 +133,8 @@ def test_a_maildir_of_a_real_dovecot_is_the_same_mailbox_afterwards(
         live_node(place / "node") as live,
         private(place / "d", place / "mail", Layout.MAIN, folders=folders) as dovecot,
     ):
-        control = home / "old" / "dovecot" / "control" / "u1"
-        words: list[object] = ["maildir", old, "u1", "-c", live.file, "--json", "--control", control]
+        said = {word: home / "old" / "dovecot" / word.lower() / "u1" for word in ("INDEX", "CONTROL")}
+        words: list[object] = ["maildir", old, "u1", "-c", live.file, "--json", "--control", said["CONTROL"]]
         if folders is Folders.INDEX:
             for name in ("INBOX", FOLDER):
                 dovecot.doveadm("mailbox", "create", "-u", "u1", name)
@@ -133,14 +146,13 @@ def test_a_maildir_of_a_real_dovecot_is_the_same_mailbox_afterwards(
         mirrored(live, place / "mail")
         dovecot.doveadm("force-resync", "-u", "u1", "*")
         if folders is Folders.FS:  # the GUIDs are the same, so Dovecot brings flags and moves no mail
-            dovecot.doveadm("sync", "-1", "-R", "-u", "u1", f"maildir:{old}:CONTROL={control}")
+            dovecot.doveadm("sync", "-1", "-R", "-u", "u1", *elsewhere(f"maildir:{old}", **said))
             assert seen(dovecot) == before
         for line in run("flags", report["flags"], "--user", "u1").splitlines():
             dovecot.doveadm(*shlex.split(line)[1:])
         assert seen(dovecot) == before
-        dovecot.doveadm(
-            "backup", "-R", "-u", "u2", f"maildir:{old}:CONTROL={control}", check=False
-        )  # as Dovecot itself copies it
+        words = ["backup", "-R", "-u", "u2", *elsewhere(f"maildir:{old}", **said)]
+        dovecot.doveadm(*map(str, words), check=False)  # as Dovecot itself copies it
         assert guids(dovecot) == guids(dovecot, "u2")
         mark = dovecot.mark()
         with Lmtp(dovecot.ports.lmtp) as session:
@@ -149,6 +161,27 @@ def test_a_maildir_of_a_real_dovecot_is_the_same_mailbox_afterwards(
         with imap(dovecot) as session:
             session.select()
             assert session.uids()[-1] == MAILS + 1
+
+
+def test_folders_by_number_become_folders_by_name(home: Path) -> None:
+    place = home / "numbers"
+    place.mkdir(mode=0o755)
+    owned(place / "old", place / "new")
+    with private(place / "a", place / "old", Layout.MAIN, folders=Folders.INDEX) as dovecot:
+        with Lmtp(dovecot.ports.lmtp) as session:
+            for number in range(4):
+                session.deliver("u1", letter(number, mail(number, seed=5).content))
+        with imap(dovecot) as session:
+            session.create(WIRE)
+            session.select()
+            session.store("2:4", "\\Seen $Forwarded")
+            session.copy("1:2", WIRE)
+        before = seen(dovecot)
+    said = {"LAYOUT": "index", "INDEX": place / "a" / "index" / "u1", "CONTROL": place / "a" / "control" / "u1"}
+    with private(place / "b", place / "new", Layout.MAIN, folders=Folders.FS) as dovecot:
+        dovecot.doveadm("backup", "-R", "-u", "u1", *elsewhere(f"sdbox:{place / 'old' / 'u1'}", **said))
+        assert seen(dovecot) == before
+    assert (place / "new" / "u1" / "mailboxes" / WIRE / "dbox-Mails" / "u.2").exists()
 
 
 def test_an_mbox_and_an_sdbox_are_read_by_a_real_dovecot(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

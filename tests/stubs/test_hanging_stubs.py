@@ -111,7 +111,7 @@ async def test_what_passes_by_meanwhile_keeps_neither_flights_nor_memory(
 
 
 async def test_a_store_ends_although_their_disk_hangs(tmp_path: Path) -> None:
-    going = threading.Event()
+    going, closed = threading.Event(), threading.Event()
 
     class Standing:
         def __init__(self, cache: Any) -> None:
@@ -127,6 +127,10 @@ async def test_a_store_ends_although_their_disk_hangs(tmp_path: Path) -> None:
             going.wait()
             return key in self._cache
 
+        def close(self) -> None:
+            self._cache.close()
+            closed.set()
+
     with leaks():
         found = await heads.Heads.open(
             tmp_path / "stubs", 2**20, Files(), heads.threads(),
@@ -137,6 +141,7 @@ async def test_a_store_ends_although_their_disk_hangs(tmp_path: Path) -> None:
         going.set()
         await found.close()
         await ended("tierproxy-stubs")
+        assert closed.is_set()
 
 
 async def test_what_is_dropped_while_nothing_can_be_written_is_bounded(

@@ -75,7 +75,7 @@ RULES = {
     "purge run that went backwards": """
         SELECT number FROM purge_run WHERE skipped < 0 OR objects < 0 OR (cursor_bucket IS NULL) <> (cursor_key IS NULL)
         UNION ALL SELECT run FROM purge_run_rule WHERE run NOT IN (SELECT number FROM purge_run)""",
-    "damage in the database file": "SELECT quick_check FROM pragma_quick_check(10) WHERE quick_check <> 'ok'",
+    "damage in the database file": "SELECT quick_check FROM pragma_quick_check WHERE quick_check <> 'ok' LIMIT 10",
 }
 SHOWN = 5
 

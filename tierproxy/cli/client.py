@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import http.client
 import socket
-import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from urllib.parse import quote, unquote, urlencode
 
 from defusedxml.ElementTree import fromstring
 
+from tierproxy.cli.trust import own_certificate
 from tierproxy.clock import SystemClock
 from tierproxy.config.checks import host_and_port
 from tierproxy.config.sections import Config, KeySection
@@ -114,15 +114,9 @@ class Door:
         if self.unix_socket:
             return _UnixConnection(self.unix_socket, self.timeout)
         if self.tls_certificate:
-            return http.client.HTTPSConnection(self.host, self.port, timeout=self.timeout, context=self._trust())
+            context = own_certificate(self.tls_certificate)
+            return http.client.HTTPSConnection(self.host, self.port, timeout=self.timeout, context=context)
         return http.client.HTTPConnection(self.host, self.port, timeout=self.timeout)
-
-    def _trust(self) -> ssl.SSLContext:
-        """Trusts the proxy's own certificate, whatever name it was made for: both are ours."""
-        context = ssl.create_default_context(cafile=self.tls_certificate)
-        context.check_hostname = False
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-        return context
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tierproxy.cli.client import Door
+from tierproxy.cli.trust import own_certificate
 from tierproxy.config.sections import Config
 from tierproxy.errors import ConfigError
 from tierproxy.mount.client_address import Address
@@ -63,12 +64,12 @@ def node_of(config: Config, bucket: str) -> tuple[Location, Credentials | None, 
 
 
 def _trust_itself(address: Address, certificate: str) -> ssl.SSLContext | None:
-    """The node's own certificate, whatever name it was made for: both are of this machine."""
-    context = trusted(address, Path(certificate)) if certificate else None
-    if context:
-        context.check_hostname = False
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    return context
+    if not (address.tls and certificate):
+        return None
+    try:
+        return own_certificate(certificate)
+    except OSError as error:
+        raise ConfigError(f"{certificate}: {error}") from error
 
 
 def trusted(address: Address, ca_file: Path | None) -> ssl.SSLContext | None:

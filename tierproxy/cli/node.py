@@ -19,6 +19,7 @@ from tierproxy import errors
 from tierproxy.admin.local import LocalDoor
 from tierproxy.catalogue import CatalogueReader, open_reader
 from tierproxy.cli.settings import calmly, data_directory
+from tierproxy.cli.trust import own_certificate
 from tierproxy.config.sections import Config
 from tierproxy.desk import wishes
 from tierproxy.errors import AltUnavailable, Busy, ConfigError, NoSuchKey, RequestError, TierproxyError
@@ -144,11 +145,9 @@ class NodeClient:
         if place.scheme != "https":
             return http.client.HTTPConnection(host, place.port, timeout=timeout)
         try:
-            trust = ssl.create_default_context(cafile=self._door.certificate or None)
+            trust = own_certificate(self._door.certificate) if self._door.certificate else ssl.create_default_context()
         except OSError as error:
             raise Untrusted(f"cannot use the node's certificate {self._door.certificate}: {error}") from error
-        trust.check_hostname = not self._door.certificate  # its own certificate, on this machine: for another name
-        trust.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # the file has its chain, mostly without the root
         return http.client.HTTPSConnection(host, place.port, timeout=timeout, context=trust)
 
 

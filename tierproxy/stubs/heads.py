@@ -14,7 +14,7 @@ from tierproxy.config.sections import StubsSection
 from tierproxy.logs import event
 from tierproxy.model import ObjectName, Stub
 from tierproxy.offload import WatchedPool
-from tierproxy.ports import FileCalls, Offload, Stubs
+from tierproxy.ports import FileCalls, Hands, Stubs
 from tierproxy.stubs.database import Opener, StubDatabase, open_cache, throw_away
 from tierproxy.stubs.record import decode, encode, key_of
 
@@ -30,7 +30,7 @@ class Heads:
     costs a few transactions, and the drop that belongs to every write costs next to nothing.
     """
 
-    def __init__(self, database: StubDatabase, threads: Offload) -> None:
+    def __init__(self, database: StubDatabase, threads: Hands) -> None:
         self._database = database
         self._threads = threads
         self._changes: dict[str, bytes | None] = {}  #: by key, the last word counts; None: to be removed
@@ -42,7 +42,7 @@ class Heads:
 
     @classmethod
     async def open(
-        cls, directory: Path, max_bytes: int, files: FileCalls, threads: Offload, *, anew: bool = False,
+        cls, directory: Path, max_bytes: int, files: FileCalls, threads: Hands, *, anew: bool = False,
         opener: Opener = open_cache,
     ) -> Heads:  # fmt: skip
         """``anew``: what is there belongs to a catalogue that is gone. Takes over ``threads``. Never fails: a database
@@ -100,7 +100,8 @@ class Heads:
         return self._database.bytes_used
 
     async def close(self) -> None:
-        """Idempotent. Of a disk that hangs nothing is waited for: its thread may stay."""
+        """Idempotent. Of a disk that hangs nothing is waited for: its thread may stay, and closes the database if it
+        ever comes back."""
         if self._closed:
             return
         end = asyncio.get_running_loop().time() + PATIENCE
@@ -111,6 +112,7 @@ class Heads:
                 await self._threads.run(self._database.close)
         except TimeoutError:
             self._closed = True
+            self._threads.begin(self._database.close, _nobody)
             event(log, logging.WARNING, "stubs not closed, their disk hangs")
         with suppress(TimeoutError):
             async with asyncio.timeout_at(end):
@@ -175,6 +177,10 @@ async def open_stubs(section: StubsSection, directory: Path, files: FileCalls, *
         await hands.run(throw_away, directory, files)
     await hands.close()
     return NoStubs()
+
+
+def _nobody(_: BaseException) -> None:
+    """Nobody waits."""
 
 
 def threads() -> WatchedPool:
