@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-REST = 0.15
+REST = 0.12
 """Of the loop's time for all but hits, while there are as many as it can answer. Far less than half: misses also have
 the processors' time, and what a loop loses to that is not seen here."""
 DEMAND = 200.0
