@@ -206,7 +206,7 @@ def test_a_mail_that_somebody_removed_from_s3_fails_and_no_other_does(host: Worl
 def test_a_second_server_on_the_same_mailbox_loses_nothing(host: World) -> None:
     """One writer per mailbox is the rule; who breaks it gets refusals and rebuilds, and keeps every mail."""
     collided = ("already exists", "File exists")  # seen before the rename, or by it: both servers were at it at once
-    host.expect(*collided, "[Rr]ebuilding", "Unexpectedly lost", "Corrupted", "Input/output")
+    host.expect(*collided, "[Rr]ebuilding", "Unexpectedly lost", "[Cc]orrupted", "Input/output")
     second = private(host.home / "second", host.mail, Layout.MAIN, folders=Folders.FS)
     with second:
         second.doveadm("force-resync", "-u", "u2", "*", check=False)
